@@ -1,0 +1,76 @@
+//! What is meant: the checked, immutable configuration that stations are built from. `conf` makes it, `engine` reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::flow::cluster::{Cluster, Start};
+use crate::flow::name::Rotate;
+use crate::transform::Options;
+
+/// The whole program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub process: Process,
+    /// In the order of the file.
+    pub deliver: Vec<Deliver>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    pub data_dir: PathBuf,
+    pub cores: Cores,
+    pub stop_timeout: Duration,
+}
+
+/// Which cores the pinned threads take, in turn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cores {
+    Auto,
+    These(Vec<usize>),
+}
+
+/// One `[deliver.NAME]` task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deliver {
+    pub name: String,
+    pub cluster: Cluster,
+    pub topics: Vec<String>,
+    pub group_id: String,
+    pub start: Start,
+    pub transform: Transform,
+    /// The project numbers as decimal text.
+    pub app_ids: Vec<String>,
+    pub settings_dir: PathBuf,
+    pub options: Options,
+    pub dir: PathBuf,
+    /// As written, or the default for `rotate` and `lanes`; a valid `flow::name::Template`.
+    pub file_name: String,
+    pub rotate: Rotate,
+    /// Bytes; 0 = no limit.
+    pub rotate_size: u64,
+    /// Bytes of disk to leave free; 0 = none.
+    pub min_free: u64,
+    pub lanes: u32,
+    pub deliver_by: Option<String>,
+    pub readers: usize,
+    pub writers: usize,
+    /// Messages per channel.
+    pub channel_capacity: usize,
+    /// Bytes of one reader's redo ring; a power of two, at least 1 MiB.
+    pub ring_size: usize,
+    pub checkpoint_interval: Duration,
+    /// Longest wait for one batch.
+    pub poll_timeout: Duration,
+    /// Records a second per task; 0 = no limit.
+    pub rate_limit: u64,
+    /// Parked records the failure queue may hold before the task waits.
+    pub failures_max: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// ThinkingData lines.
+    Te,
+    /// The value as it is, one line each.
+    None,
+}

@@ -1,0 +1,18 @@
+//! A Kafka cluster as the configuration names it.
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    pub name: String,
+    pub brokers: String,
+    /// Passed to librdkafka as they stand.
+    pub librdkafka: Vec<(String, String)>,
+}
+
+/// Where a partition without a stored offset begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+    /// Milliseconds since the epoch: the first record at or after it.
+    Timestamp(i64),
+}

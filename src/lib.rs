@@ -1,0 +1,7 @@
+//! logmill moves log records both ways between Kafka and files, every line exactly once.
+
+#![deny(unsafe_code)]
+
+pub mod conf;
+pub mod flow;
+pub mod transform;
