@@ -1,1 +1,8 @@
+//! The nouns that travel: what every station knows and none owns.
 
+pub mod clock;
+pub mod cluster;
+pub mod name;
+pub mod problem;
+pub mod record;
+pub mod tally;
