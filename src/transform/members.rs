@@ -1,0 +1,167 @@
+//! The members of one JSON object as places in its text: found once, looked up by name many times.
+
+use super::json_text;
+
+/// What a JSON value is, as far as its first scan can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    True,
+    False,
+    /// A number without `.`, `e`, `E`.
+    Integer,
+    /// A number with `.` and without exponent.
+    Decimal,
+    /// A number with an exponent.
+    Exponent,
+    /// A string without backslash: its bytes are its content.
+    String,
+    /// A string with at least one escape.
+    Escaped,
+    List,
+    Object,
+}
+
+/// One member: where its name and its value stand. The value's quotes belong to it, the name's do not.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    pub name_at: u32,
+    pub name_end: u32,
+    pub at: u32,
+    pub end: u32,
+    /// [`name_hash`] of the decoded name.
+    pub hash: u32,
+    pub kind: Kind,
+    /// The name had escapes: its place is in [`Members::decoded`], not in the text.
+    pub name_decoded: bool,
+}
+
+impl Member {
+    /// The value's bytes in the text that was scanned.
+    #[inline]
+    pub fn value<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        &text[self.at as usize..self.end as usize]
+    }
+}
+
+/// The members of one object in input order, without duplicates: the last value stands at the place of the first.
+#[derive(Debug, Default)]
+pub struct Members {
+    pub list: Vec<Member>,
+    /// Names that had escapes, one after the other.
+    decoded: Vec<u8>,
+    /// One bit per hash seen, so that most new names need no search.
+    seen: [u64; 8],
+    /// Two names may be equal but for case.
+    pub case_doubt: bool,
+}
+
+/// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
+const SEARCHED_MEMBERS_MAX: usize = 128;
+
+impl Members {
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.decoded.clear();
+        self.seen = [0; 8];
+        self.case_doubt = false;
+    }
+
+    /// The decoded name.
+    #[inline]
+    pub fn name<'m>(&'m self, text: &'m [u8], member: &Member) -> &'m [u8] {
+        let source = if member.name_decoded { &self.decoded[..] } else { text };
+        &source[member.name_at as usize..member.name_end as usize]
+    }
+
+    #[inline]
+    pub fn get(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
+        self.list.iter().find(|m| m.hash == hash && self.name(text, m) == name)
+    }
+
+    /// Takes in the next member; `member.name_*` is the raw name, `escaped` says whether it has a backslash.
+    #[inline]
+    pub fn push(&mut self, text: &[u8], mut member: Member, escaped: bool) {
+        if escaped {
+            let at = self.decoded.len();
+            json_text::decode(&text[member.name_at as usize..member.name_end as usize], &mut self.decoded);
+            (member.name_at, member.name_end) = (at as u32, self.decoded.len() as u32);
+            member.name_decoded = true;
+        }
+        member.hash = name_hash(self.name(text, &member));
+        let (word, bit) = ((member.hash >> 29) as usize, 1u64 << ((member.hash >> 23) & 63));
+        if self.seen[word] & bit != 0 && self.list.len() < SEARCHED_MEMBERS_MAX && self.replaced(text, &member) {
+            return;
+        }
+        self.seen[word] |= bit;
+        self.list.push(member);
+    }
+
+    /// Ends the object.
+    pub fn finish(&mut self, text: &[u8]) {
+        if self.list.len() >= SEARCHED_MEMBERS_MAX {
+            self.case_doubt = true;
+            self.drop_duplicates(text);
+        }
+    }
+
+    #[cold]
+    fn replaced(&mut self, text: &[u8], member: &Member) -> bool {
+        for i in 0..self.list.len() {
+            if self.list[i].hash != member.hash {
+                continue;
+            }
+            if self.name(text, &self.list[i]) == self.name(text, member) {
+                let earlier = &mut self.list[i];
+                (earlier.at, earlier.end, earlier.kind) = (member.at, member.end, member.kind);
+                return true;
+            }
+            self.case_doubt = true;
+        }
+        false
+    }
+
+    #[cold]
+    fn drop_duplicates(&mut self, text: &[u8]) {
+        let mut order: Vec<usize> = (0..self.list.len()).collect();
+        order.sort_by(|&a, &b| self.name(text, &self.list[a]).cmp(self.name(text, &self.list[b])));
+        let mut lost = vec![false; self.list.len()];
+        let mut last_of = vec![None; self.list.len()];
+        for run in order.chunk_by(|&a, &b| self.name(text, &self.list[a]) == self.name(text, &self.list[b])) {
+            // The sort is stable: the run is in input order.
+            run[1..].iter().for_each(|&i| lost[i] = true);
+            last_of[run[0]] = run.last().copied();
+        }
+        for (first, last) in last_of.into_iter().enumerate() {
+            let last = self.list[last.unwrap_or(first)];
+            let earlier = &mut self.list[first];
+            (earlier.at, earlier.end, earlier.kind) = (last.at, last.end, last.kind);
+        }
+        let mut i = 0;
+        self.list.retain(|_| {
+            i += 1;
+            !lost[i - 1]
+        });
+    }
+}
+
+/// A quick hash of a name; names that differ only in ASCII case have the same.
+#[inline]
+pub fn name_hash(name: &[u8]) -> u32 {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let (a, b) = if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
+    } else {
+        match name {
+            [] => (0, 0),
+            [a] => (u64::from(*a), 0),
+            [a, b] => (u64::from(*a), u64::from(*b)),
+            [a, b, ..] => (u64::from(*a), u64::from(*b) << 8 | u64::from(name[name.len() - 1])),
+        }
+    };
+    let mixed = (a | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ ((b | LOWER).rotate_left(29) ^ name.len() as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_shr(32) as u32
+}

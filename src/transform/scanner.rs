@@ -1,0 +1,487 @@
+//! RFC 8259 in one pass: is the text JSON, how deep is it, and where do the members stand that the transform works on.
+//!
+//! No recursion: the open objects and lists are bits on a stack, so that no input overflows the thread's own.
+
+use super::json_text::{self, next_special};
+use super::members::{Kind, Member, Members};
+
+/// Why a text is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Byte offset in the text.
+    pub at: usize,
+    pub what: &'static str,
+}
+
+/// What the whole text turned out to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Scan {
+    pub root: Kind,
+    pub headers: Option<Kind>,
+    pub logs: Option<Kind>,
+    /// Levels of objects and lists; a scalar has none.
+    pub depth: usize,
+}
+
+/// One value: what it is, and the byte after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    pub kind: Kind,
+    pub end: usize,
+}
+
+/// Checks the whole text. If the root is an object, `headers` and `logs` are filled from its members of these names
+/// (the last one counts) where those are objects.
+pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members) -> Result<Scan, Fault> {
+    let mut scanner = Scanner { text, deepest: 0 };
+    headers.clear();
+    logs.clear();
+    let at = scanner.blank(0);
+    let mut scan = Scan { root: Kind::Object, headers: None, logs: None, depth: 0 };
+    let end = if scanner.byte(at) == b'{' {
+        scanner.root(at, &mut scan, headers, logs)?
+    } else {
+        let token = scanner.value(at, 0)?;
+        scan.root = token.kind;
+        token.end
+    };
+    let end = scanner.blank(end);
+    if end < text.len() {
+        return Err(Fault { at: end, what: "bytes after the value" });
+    }
+    scan.depth = scanner.deepest;
+    Ok(scan)
+}
+
+/// The members of the object that begins at `at`; where it ends.
+pub fn members(text: &[u8], at: usize, into: &mut Members) -> Result<usize, Fault> {
+    Scanner { text, deepest: 0 }.members(at, 1, into)
+}
+
+/// The value at `at`, white space before it skipped, and where it begins.
+pub fn value(text: &[u8], at: usize) -> Result<(usize, Token), Fault> {
+    let mut scanner = Scanner { text, deepest: 0 };
+    let at = scanner.blank(at);
+    scanner.value(at, 0).map(|token| (at, token))
+}
+
+/// The first byte at or after `at` that is no white space.
+pub fn blank(text: &[u8], at: usize) -> usize {
+    Scanner { text, deepest: 0 }.blank(at)
+}
+
+struct Scanner<'t> {
+    text: &'t [u8],
+    deepest: usize,
+}
+
+impl Scanner<'_> {
+    fn root(&mut self, at: usize, scan: &mut Scan, headers: &mut Members, logs: &mut Members) -> Result<usize, Fault> {
+        self.deepest = 1;
+        let mut at = self.blank(at + 1);
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
+        }
+        let mut decoded = Vec::new();
+        loop {
+            let (name_at, name_end, escaped, value_at) = self.name(at)?;
+            let mut name = &self.text[name_at..name_end];
+            if escaped {
+                decoded.clear();
+                json_text::decode(name, &mut decoded);
+                name = &decoded;
+            }
+            let (found, members) = match name {
+                b"headers" => (&mut scan.headers, &mut *headers),
+                b"logs" => (&mut scan.logs, &mut *logs),
+                _ => (&mut None, &mut *headers),
+            };
+            let wanted = matches!(name, b"headers" | b"logs");
+            let end = if wanted && self.byte(value_at) == b'{' {
+                *found = Some(Kind::Object);
+                self.members(value_at, 2, members)?
+            } else {
+                let token = self.value(value_at, 1)?;
+                *found = Some(token.kind);
+                token.end
+            };
+            match self.next(end, b'}')? {
+                Some(next) => at = next,
+                None => return Ok(self.blank(end) + 1),
+            }
+        }
+    }
+
+    fn members(&mut self, at: usize, depth: usize, into: &mut Members) -> Result<usize, Fault> {
+        self.deepest = self.deepest.max(depth);
+        into.clear();
+        let mut at = self.blank(at + 1);
+        if self.byte(at) == b'}' {
+            return Ok(at + 1);
+        }
+        loop {
+            let (name_at, name_end, escaped, value_at) = self.name(at)?;
+            let Token { kind, end } = self.value(value_at, depth)?;
+            let member = Member {
+                name_at: name_at as u32,
+                name_end: name_end as u32,
+                at: value_at as u32,
+                end: end as u32,
+                hash: 0,
+                kind,
+                name_decoded: false,
+            };
+            into.push(self.text, member, escaped);
+            match self.next(end, b'}')? {
+                Some(next) => at = next,
+                None => {
+                    into.finish(self.text);
+                    return Ok(self.blank(end) + 1);
+                }
+            }
+        }
+    }
+
+    /// A member's name and the way to its value: name's first byte, its closing quote, has it escapes, value's first byte.
+    #[inline]
+    fn name(&self, at: usize) -> Result<(usize, usize, bool, usize), Fault> {
+        if self.byte(at) != b'"' {
+            return Err(Fault { at, what: "expected a member's name in double quotes" });
+        }
+        let (end, escaped) = self.string(at + 1)?;
+        let mut colon = end + 1;
+        if self.byte(colon) != b':' {
+            colon = self.blank(colon);
+            if self.byte(colon) != b':' {
+                return Err(Fault { at: colon, what: "expected ':'" });
+            }
+        }
+        Ok((at + 1, end, escaped, self.blank(colon + 1)))
+    }
+
+    /// After a value: where the next one begins, or `None` at the closing bracket.
+    #[inline]
+    fn next(&self, end: usize, close: u8) -> Result<Option<usize>, Fault> {
+        let at = self.blank(end);
+        match self.byte(at) {
+            b',' => Ok(Some(self.blank(at + 1))),
+            byte if byte == close => Ok(None),
+            _ => Err(Fault { at, what: "expected ',' or the closing bracket" }),
+        }
+    }
+
+    /// The value that begins at `at` inside `depth` open objects and lists.
+    #[inline]
+    fn value(&mut self, at: usize, depth: usize) -> Result<Token, Fault> {
+        match self.byte(at) {
+            b'{' => Ok(Token { kind: Kind::Object, end: self.nested(at, depth)? }),
+            b'[' => Ok(Token { kind: Kind::List, end: self.nested(at, depth)? }),
+            _ => self.scalar(at),
+        }
+    }
+
+    #[inline]
+    fn scalar(&self, at: usize) -> Result<Token, Fault> {
+        match self.byte(at) {
+            b'"' => {
+                let (end, escaped) = self.string(at + 1)?;
+                Ok(Token { kind: if escaped { Kind::Escaped } else { Kind::String }, end: end + 1 })
+            }
+            b'0'..=b'9' | b'-' => self.number(at),
+            b't' => self.word(at, b"true", Kind::True),
+            b'f' => self.word(at, b"false", Kind::False),
+            b'n' => self.word(at, b"null", Kind::Null),
+            _ => Err(Fault { at, what: "expected a value" }),
+        }
+    }
+
+    /// An object or list with all that stands in it.
+    fn nested(&mut self, at: usize, depth: usize) -> Result<usize, Fault> {
+        let mut open = Open::default();
+        let mut at = at;
+        loop {
+            let mut end = match self.byte(at) {
+                bracket @ (b'{' | b'[') => {
+                    open.push(bracket == b'{');
+                    self.deepest = self.deepest.max(depth + open.depth);
+                    let inner = self.blank(at + 1);
+                    if self.byte(inner) != bracket + 2 {
+                        at = if bracket == b'{' { self.name(inner)?.3 } else { inner };
+                        continue;
+                    }
+                    open.pop();
+                    inner + 1
+                }
+                _ => self.scalar(at)?.end,
+            };
+            at = loop {
+                if open.depth == 0 {
+                    return Ok(end);
+                }
+                let object = open.object();
+                match self.next(end, if object { b'}' } else { b']' })? {
+                    Some(next) if object => break self.name(next)?.3,
+                    Some(next) => break next,
+                    None => {
+                        open.pop();
+                        end = self.blank(end) + 1;
+                    }
+                }
+            };
+        }
+    }
+
+    /// From after the opening quote to the closing one; true if a backslash stands between.
+    #[inline]
+    fn string(&self, at: usize) -> Result<(usize, bool), Fault> {
+        let end = next_special(self.text, at);
+        if self.byte(end) == b'"' { Ok((end, false)) } else { self.escaped_string(end) }
+    }
+
+    fn escaped_string(&self, mut at: usize) -> Result<(usize, bool), Fault> {
+        loop {
+            match self.text.get(at) {
+                Some(b'"') => return Ok((at, true)),
+                Some(b'\\') => at = next_special(self.text, self.escape(at)?),
+                Some(_) => return Err(Fault { at, what: "control character in a string" }),
+                None => return Err(Fault { at, what: "the string does not end" }),
+            }
+        }
+    }
+
+    fn escape(&self, at: usize) -> Result<usize, Fault> {
+        match self.byte(at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+            b'u' => {
+                let bad = Fault { at, what: "\\u needs four hex digits" };
+                let lone = Fault { at, what: "half of a surrogate pair" };
+                let high = json_text::hex4(self.text.get(at + 2..).unwrap_or_default()).ok_or(bad)?;
+                match high {
+                    0xDC00..=0xDFFF => Err(lone),
+                    0xD800..=0xDBFF => {
+                        let rest = self.text.get(at + 6..).unwrap_or_default();
+                        let low = rest.strip_prefix(b"\\u").and_then(json_text::hex4).ok_or(lone)?;
+                        if (0xDC00..=0xDFFF).contains(&low) { Ok(at + 12) } else { Err(lone) }
+                    }
+                    _ => Ok(at + 6),
+                }
+            }
+            _ => Err(Fault { at, what: "unknown escape" }),
+        }
+    }
+
+    #[inline]
+    fn number(&self, at: usize) -> Result<Token, Fault> {
+        let bad = |at| Err(Fault { at, what: "expected a digit" });
+        let first = if self.byte(at) == b'-' { at + 1 } else { at };
+        let mut end = match self.byte(first) {
+            b'0' => first + 1,
+            b'1'..=b'9' => self.digits(first + 1),
+            _ => return bad(first),
+        };
+        let mut kind = Kind::Integer;
+        if self.byte(end) == b'.' {
+            kind = Kind::Decimal;
+            let fraction = end + 1;
+            end = self.digits(fraction);
+            if end == fraction {
+                return bad(end);
+            }
+        }
+        if matches!(self.byte(end), b'e' | b'E') {
+            kind = Kind::Exponent;
+            let exponent = end + 1 + usize::from(matches!(self.byte(end + 1), b'+' | b'-'));
+            end = self.digits(exponent);
+            if end == exponent {
+                return bad(end);
+            }
+        }
+        Ok(Token { kind, end })
+    }
+
+    #[inline]
+    fn digits(&self, mut at: usize) -> usize {
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
+        }
+        at
+    }
+
+    #[inline]
+    fn word(&self, at: usize, word: &[u8], kind: Kind) -> Result<Token, Fault> {
+        match self.text.get(at..at + word.len()) {
+            Some(same) if same == word => Ok(Token { kind, end: at + word.len() }),
+            _ => Err(Fault { at, what: "expected a value" }),
+        }
+    }
+
+    #[inline]
+    fn blank(&self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
+            at += 1;
+        }
+        at
+    }
+
+    /// 0 stands for the end: no rule accepts that byte.
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Which brackets are open: one bit each, the innermost lowest; 64 of them need no allocation.
+#[derive(Default)]
+struct Open {
+    bits: u64,
+    depth: usize,
+    outer: Vec<u64>,
+}
+
+impl Open {
+    fn push(&mut self, object: bool) {
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.outer.push(self.bits);
+        }
+        self.bits = self.bits << 1 | u64::from(object);
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.bits >>= 1;
+        self.depth -= 1;
+        if self.depth > 0 && self.depth % 64 == 0 {
+            self.bits = self.outer.pop().unwrap_or(0);
+        }
+    }
+
+    fn object(&self) -> bool {
+        self.bits & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(text: &str) -> Result<Scan, Fault> {
+        scan(text.as_bytes(), &mut Members::default(), &mut Members::default())
+    }
+
+    #[test]
+    fn the_grammar_is_rfc_8259() {
+        let good = [
+            "{}",
+            " [ ] ",
+            "0",
+            "-0",
+            "1.50",
+            "1E3",
+            "1e+05",
+            "-0.0e-0",
+            "\"\"",
+            "true",
+            "[1,[2,{\"a\":[]}],null]",
+            "{\"a\":{\"b\":[1 , 2]}, \"c\" : false}\r\n",
+            "\"\\ud83d\\ude00\"",
+            "\"\u{7f}\"",
+            "[[],{}]",
+            "\"\\u0000\"",
+        ];
+        for text in good {
+            assert!(verdict(text).is_ok(), "{text}: {:?}", verdict(text));
+        }
+        let bad = [
+            "",
+            " ",
+            "{",
+            "[",
+            "[1",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "[1,]",
+            "[,1]",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "1e+",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "nul",
+            "truee",
+            "\"\t\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "'a'",
+            "\"\\ud800\"",
+            "\"\\udc00\"",
+            "\"\\ud800\\ud800\"",
+            "\"\\ud800x\"",
+            "{} {}",
+            "{}\u{0}",
+            "[1 2]",
+            "{1:2}",
+            "[}",
+            "{]",
+            "{\"a\":1]",
+            "[1}",
+            "\u{c}{}",
+            "\"abc",
+            "{\"a\":[1,{\"b\":2]}",
+            "0x1",
+            "1_0",
+            "\"\\",
+            "\"\\u+123\"",
+        ];
+        for text in bad {
+            assert!(verdict(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_objects_and_lists_only() {
+        let depth = |text: &str| verdict(text).unwrap().depth;
+        assert_eq!(depth("1"), 0);
+        assert_eq!(depth("{\"a\":1}"), 1);
+        assert_eq!(depth("{\"logs\":{\"a\":[{}]},\"b\":[]}"), 4);
+        for n in [63, 64, 65, 127, 128, 129, 200] {
+            assert_eq!(depth(&format!("{}{}", "[".repeat(n), "]".repeat(n))), n);
+            assert_eq!(depth(&format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n))), n);
+            assert_eq!(depth(&format!("{}1{}", "[{\"a\":".repeat(n), "}]".repeat(n))), 2 * n);
+            assert!(verdict(&format!("{}{}]", "[{\"a\":".repeat(n), "}]".repeat(n - 1))).is_err());
+        }
+    }
+
+    #[test]
+    fn a_mebibyte_of_brackets_overflows_nothing() {
+        assert!(verdict(&"[".repeat(1 << 20)).is_err());
+        assert_eq!(verdict(&format!("{}{}", "[".repeat(1 << 19), "]".repeat(1 << 19))).unwrap().depth, 1 << 19);
+    }
+
+    #[test]
+    fn the_last_of_two_members_counts_at_the_place_of_the_first() {
+        let text = br#"{"logs":{"x":9},"headers":1,"log\u0073":{"a":1,"b":2,"\u0061":3,"B":4},"headers":{}}"#;
+        let (mut headers, mut logs) = (Members::default(), Members::default());
+        let found = scan(text, &mut headers, &mut logs).unwrap();
+        assert_eq!((found.headers, found.logs), (Some(Kind::Object), Some(Kind::Object)));
+        let members: Vec<_> = logs.list.iter().map(|m| (logs.name(text, m), m.value(text))).collect();
+        assert_eq!(members, [(&b"a"[..], &b"3"[..]), (b"b", b"2"), (b"B", b"4")]);
+        assert!(logs.case_doubt);
+    }
+
+    #[test]
+    fn many_members_are_freed_of_duplicates_too() {
+        let names = (0..400).map(|i| format!("\"n{}\":{i}", i % 300)).collect::<Vec<_>>().join(",");
+        let text = format!("{{{names}}}");
+        let mut found = Members::default();
+        members(text.as_bytes(), 0, &mut found).unwrap();
+        assert_eq!(found.list.len(), 300);
+        assert_eq!(found.list[0].value(text.as_bytes()), b"300");
+        assert_eq!(found.list[299].value(text.as_bytes()), b"299");
+    }
+}
