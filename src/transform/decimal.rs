@@ -17,11 +17,15 @@ pub fn is_integer(number: &[u8]) -> bool {
 #[inline]
 pub fn is_out_of_range(number: &[u8]) -> bool {
     const LIMIT: &[u8] = b"9000000000000000";
-    // Fifteen digits without an exponent cannot be larger.
-    if number.len() <= 15 && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    if number.len() < LIMIT.len() && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
         return false;
     }
-    compare(number.strip_prefix(b"-").unwrap_or(number), LIMIT) == Ordering::Greater
+    // Whole numbers have no leading zeros: of two that are equally long the text decides.
+    if digits.iter().all(u8::is_ascii_digit) {
+        return (digits.len(), digits) > (LIMIT.len(), LIMIT);
+    }
+    compare(digits, LIMIT) == Ordering::Greater
 }
 
 /// Orders two JSON numbers by value. Exponents beyond ±10^30 count as that.

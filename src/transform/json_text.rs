@@ -3,7 +3,8 @@
 use super::Out;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+/// The high bit of each byte.
+pub const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Where the next `"`, `\` or byte below 0x20 stands, at or after `at`; the length of `text` if there is none.
 #[inline]

@@ -30,9 +30,9 @@ impl LaneRule {
         }
         let text = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
         let mut scratch = Scratch::default();
-        let (headers, logs) = (&mut scratch.headers, &mut scratch.logs);
+        let Scratch { headers, logs, shapes, .. } = &mut scratch;
         let is_json = simdutf8::basic::from_utf8(text).is_ok()
-            && scanner::scan(text, headers, logs).is_ok_and(|scan| {
+            && scanner::scan(text, headers, logs, shapes).is_ok_and(|scan| {
                 if scan.logs != Some(Kind::Object) {
                     logs.clear();
                 }

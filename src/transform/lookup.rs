@@ -2,7 +2,7 @@
 
 use super::entry::{Fallback, Field, KafkaField, Name, Part, Source};
 use super::json_text;
-use super::members::{Kind, Members};
+use super::members::{Kind, Members, Shapes};
 use super::scanner;
 use crate::flow::record::Record;
 
@@ -39,6 +39,7 @@ pub enum Value<'a> {
 pub struct Scratch {
     pub headers: Members,
     pub logs: Members,
+    pub shapes: Shapes,
     /// For objects below these.
     pub spare: Vec<Members>,
     /// Filled templates and decoded strings.

@@ -1,6 +1,7 @@
 //! The members of one JSON object as places in its text: found once, looked up by name many times.
 
 use super::json_text;
+use super::names::{self, NameClass};
 
 /// What a JSON value is, as far as its first scan can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Member {
     /// [`name_hash`] of the decoded name.
     pub hash: u32,
     pub kind: Kind,
+    /// Of the name, where a [`Shape`] knew it.
+    pub class: Option<NameClass>,
     /// The name had escapes: its place is in [`Members::decoded`], not in the text.
     pub name_decoded: bool,
 }
@@ -48,6 +51,8 @@ impl Member {
 #[derive(Debug, Default)]
 pub struct Members {
     pub list: Vec<Member>,
+    /// The members' hashes, side by side to be searched quickly.
+    hashes: Vec<u32>,
     /// Names that had escapes, one after the other.
     decoded: Vec<u8>,
     /// One bit per hash seen, so that most new names need no search.
@@ -62,6 +67,7 @@ const SEARCHED_MEMBERS_MAX: usize = 128;
 impl Members {
     pub fn clear(&mut self) {
         self.list.clear();
+        self.hashes.clear();
         self.decoded.clear();
         self.seen = [0; 8];
         self.case_doubt = false;
@@ -76,7 +82,19 @@ impl Members {
 
     #[inline]
     pub fn get(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
-        self.list.iter().find(|m| m.hash == hash && self.name(text, m) == name)
+        let mut from = 0;
+        for chunk in self.hashes.chunks(8) {
+            // Without an early way out, so that the comparisons are made side by side.
+            if chunk.iter().fold(false, |hit, other| hit | (*other == hash)) {
+                let found = self.list[from..from + chunk.len()].iter();
+                let found = found.into_iter().find(|m| m.hash == hash && self.name(text, m) == name);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            from += chunk.len();
+        }
+        None
     }
 
     /// Takes in the next member; `member.name_*` is the raw name, `escaped` says whether it has a backslash.
@@ -94,7 +112,22 @@ impl Members {
             return;
         }
         self.seen[word] |= bit;
+        self.push_new(member);
+    }
+
+    /// Takes in a member whose hash is set and whose name is known to be new.
+    #[inline]
+    pub fn push_new(&mut self, member: Member) {
+        self.hashes.push(member.hash);
         self.list.push(member);
+    }
+
+    /// After members of a shape, before others: makes up for what the shape spared.
+    pub fn leave(&mut self, shape: &Shape) {
+        self.case_doubt = shape.case_doubt;
+        for hash in &self.hashes {
+            self.seen[(hash >> 29) as usize] |= 1u64 << ((hash >> 23) & 63);
+        }
     }
 
     /// Ends the object.
@@ -142,6 +175,85 @@ impl Members {
             i += 1;
             !lost[i - 1]
         });
+        self.hashes.clear();
+        self.hashes.extend(self.list.iter().map(|member| member.hash));
+    }
+}
+
+/// The names of an object seen before, in their order: most records repeat them, and then a name need only be compared.
+#[derive(Debug, Default)]
+pub struct Shape {
+    /// `"name":` of each member, one after the other.
+    literals: Vec<u8>,
+    members: Vec<KnownMember>,
+    case_doubt: bool,
+    /// Objects since the last one of this shape.
+    misses: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct KnownMember {
+    /// Where its literal ends.
+    end: usize,
+    hash: u32,
+    class: NameClass,
+}
+
+impl Shape {
+    /// The literals with their hashes and classes.
+    #[inline]
+    pub fn names(&self) -> impl Iterator<Item = (&[u8], u32, NameClass)> {
+        let mut from = 0;
+        self.members.iter().map(move |known| {
+            let literal = &self.literals[from..known.end];
+            from = known.end;
+            (literal, known.hash, known.class)
+        })
+    }
+
+    pub fn hit(&mut self, members: &mut Members) {
+        members.case_doubt = self.case_doubt;
+        self.misses = 0;
+    }
+
+    /// The object was another one: learnt at once at first, then ever more rarely while no two are alike.
+    pub fn miss(&mut self, text: &[u8], members: &Members) {
+        self.misses += 1;
+        if !self.misses.is_power_of_two() || members.list.len() >= SEARCHED_MEMBERS_MAX {
+            return;
+        }
+        self.literals.clear();
+        self.members.clear();
+        self.case_doubt = members.case_doubt;
+        for member in &members.list {
+            let (at, end) = (member.name_at as usize, member.name_end as usize);
+            if member.name_decoded || text.get(end + 1) != Some(&b':') {
+                return;
+            }
+            self.literals.extend_from_slice(&text[at - 1..end + 2]);
+            let class = names::class(&text[at..end]);
+            self.members.push(KnownMember { end: self.literals.len(), hash: member.hash, class });
+        }
+    }
+}
+
+/// Shapes by the record's headers, which name the log.
+#[derive(Debug)]
+pub struct Shapes {
+    slots: Vec<Shape>,
+}
+
+impl Default for Shapes {
+    fn default() -> Shapes {
+        Shapes { slots: std::iter::repeat_with(Shape::default).take(64).collect() }
+    }
+}
+
+impl Shapes {
+    /// The shape that records with these headers had last.
+    pub fn of(&mut self, headers: &[u8]) -> &mut Shape {
+        let slot = name_hash(headers) as usize % self.slots.len();
+        &mut self.slots[slot]
     }
 }
 

@@ -205,7 +205,8 @@ fn check_text<'a>(piece: &'a [u8], scratch: &mut Scratch) -> Result<(&'a str, Op
         return parked(Code::E04_UTF8, format!("byte {at} is not UTF-8"));
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let scan = scanner::scan(text.as_bytes(), &mut scratch.headers, &mut scratch.logs);
+    let Scratch { headers, logs, shapes, .. } = scratch;
+    let scan = scanner::scan(text.as_bytes(), headers, logs, shapes);
     let scan = match scan {
         Ok(scan) => scan,
         Err(fault) => return parked(Code::E05_JSON, format!("byte {}: {}", fault.at, fault.what)),

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::{Entry, Names};
 use super::filter::Filter;
@@ -16,8 +15,6 @@ pub struct Program {
     /// What is odd and yet accepted, to be logged once.
     pub warnings: Vec<Problem>,
     projects: Vec<Project>,
-    /// Differs between any two programs of this process.
-    pub(super) generation: u64,
 }
 
 /// The settings of one `app_id`.
@@ -80,9 +77,7 @@ impl Program {
             };
             projects.push(Project::new(app_id, entries, filter));
         }
-        static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        if problems.is_empty() { Ok(Program { warnings, projects, generation }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Program { warnings, projects }) } else { Err(problems) }
     }
 
     pub(super) fn project(&self, app_id: &[u8]) -> Option<&Project> {

@@ -117,7 +117,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             self.remarks.add(Remark::PropNull, 1);
             return Ok(());
         }
-        match names::class(name) {
+        match member.class.unwrap_or_else(|| names::class(name)) {
             NameClass::Property => {}
             NameClass::TopLevel => return Ok(()),
             NameClass::Bad if self.options.fail_bad_property => {

@@ -3,7 +3,7 @@
 //! No recursion: the open objects and lists are bits on a stack, so that no input overflows the thread's own.
 
 use super::json_text::{self, next_special};
-use super::members::{Kind, Member, Members};
+use super::members::{Kind, Member, Members, Shape, Shapes};
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +31,15 @@ pub struct Token {
 }
 
 /// Checks the whole text. If the root is an object, `headers` and `logs` are filled from its members of these names
-/// (the last one counts) where those are objects.
-pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members) -> Result<Scan, Fault> {
+/// (the last one counts) where those are objects. `shapes` only makes it faster.
+pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members, shapes: &mut Shapes) -> Result<Scan, Fault> {
     let mut scanner = Scanner { text, deepest: 0 };
     headers.clear();
     logs.clear();
     let at = scanner.blank(0);
     let mut scan = Scan { root: Kind::Object, headers: None, logs: None, depth: 0 };
     let end = if scanner.byte(at) == b'{' {
-        scanner.root(at, &mut scan, headers, logs)?
+        scanner.root(at, &mut scan, headers, logs, shapes)?
     } else {
         let token = scanner.value(at, 0)?;
         scan.root = token.kind;
@@ -76,8 +76,16 @@ struct Scanner<'t> {
 }
 
 impl Scanner<'_> {
-    fn root(&mut self, at: usize, scan: &mut Scan, headers: &mut Members, logs: &mut Members) -> Result<usize, Fault> {
+    fn root(
+        &mut self,
+        at: usize,
+        scan: &mut Scan,
+        headers: &mut Members,
+        logs: &mut Members,
+        shapes: &mut Shapes,
+    ) -> Result<usize, Fault> {
         self.deepest = 1;
+        let mut headers_bytes = &b""[..];
         let mut at = self.blank(at + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
@@ -91,19 +99,27 @@ impl Scanner<'_> {
                 json_text::decode(name, &mut decoded);
                 name = &decoded;
             }
-            let (found, members) = match name {
-                b"headers" => (&mut scan.headers, &mut *headers),
-                b"logs" => (&mut scan.logs, &mut *logs),
-                _ => (&mut None, &mut *headers),
-            };
-            let wanted = matches!(name, b"headers" | b"logs");
-            let end = if wanted && self.byte(value_at) == b'{' {
-                *found = Some(Kind::Object);
-                self.members(value_at, 2, members)?
-            } else {
-                let token = self.value(value_at, 1)?;
-                *found = Some(token.kind);
-                token.end
+            let object = self.byte(value_at) == b'{';
+            let end = match name {
+                b"headers" if object => {
+                    scan.headers = Some(Kind::Object);
+                    let end = self.members(value_at, 2, headers)?;
+                    headers_bytes = &self.text[value_at..end];
+                    end
+                }
+                b"logs" if object => {
+                    scan.logs = Some(Kind::Object);
+                    self.shaped_members(value_at, 2, logs, shapes.of(headers_bytes))?
+                }
+                other => {
+                    let token = self.value(value_at, 1)?;
+                    match other {
+                        b"headers" => scan.headers = Some(token.kind),
+                        b"logs" => scan.logs = Some(token.kind),
+                        _ => {}
+                    }
+                    token.end
+                }
             };
             match self.next(end, b'}')? {
                 Some(next) => at = next,
@@ -115,10 +131,61 @@ impl Scanner<'_> {
     fn members(&mut self, at: usize, depth: usize, into: &mut Members) -> Result<usize, Fault> {
         self.deepest = self.deepest.max(depth);
         into.clear();
+        let at = self.blank(at + 1);
+        if self.byte(at) == b'}' { Ok(at + 1) } else { self.more_members(at, depth, into) }
+    }
+
+    /// The same, with the names foreseen: as long as the object keeps to the shape they are not read, only compared.
+    fn shaped_members(
+        &mut self,
+        at: usize,
+        depth: usize,
+        into: &mut Members,
+        shape: &mut Shape,
+    ) -> Result<usize, Fault> {
+        self.deepest = self.deepest.max(depth);
+        into.clear();
         let mut at = self.blank(at + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
         }
+        let mut ended = None;
+        for (literal, hash, class) in shape.names() {
+            let text = self.text;
+            if !text.get(at..).is_some_and(|rest| rest.starts_with(literal)) {
+                break;
+            }
+            let value_at = self.blank(at + literal.len());
+            let Token { kind, end } = self.value(value_at, depth)?;
+            into.push_new(Member {
+                name_at: at as u32 + 1,
+                name_end: (at + literal.len()) as u32 - 2,
+                at: value_at as u32,
+                end: end as u32,
+                hash,
+                kind,
+                class: Some(class),
+                name_decoded: false,
+            });
+            match self.next(end, b'}')? {
+                Some(next) => at = next,
+                None => {
+                    ended = Some(self.blank(end) + 1);
+                    break;
+                }
+            }
+        }
+        if let Some(end) = ended {
+            shape.hit(into);
+            return Ok(end);
+        }
+        into.leave(shape);
+        let end = self.more_members(at, depth, into)?;
+        shape.miss(self.text, into);
+        Ok(end)
+    }
+
+    fn more_members(&mut self, mut at: usize, depth: usize, into: &mut Members) -> Result<usize, Fault> {
         loop {
             let (name_at, name_end, escaped, value_at) = self.name(at)?;
             let Token { kind, end } = self.value(value_at, depth)?;
@@ -129,6 +196,7 @@ impl Scanner<'_> {
                 end: end as u32,
                 hash: 0,
                 kind,
+                class: None,
                 name_decoded: false,
             };
             into.push(self.text, member, escaped);
@@ -301,6 +369,15 @@ impl Scanner<'_> {
 
     #[inline]
     fn digits(&self, mut at: usize) -> usize {
+        while let Some(chunk) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            // Per byte: 0 to 9 after the xor, so that 0x76 more does not reach the high bit.
+            let word = u64::from_le_bytes(*chunk) ^ 0x3030_3030_3030_3030;
+            let others = ((word & !json_text::HIGHS) + 0x7676_7676_7676_7676 | word) & json_text::HIGHS;
+            if others != 0 {
+                return at + (others.trailing_zeros() / 8) as usize;
+            }
+            at += 8;
+        }
         while self.byte(at).is_ascii_digit() {
             at += 1;
         }
@@ -365,7 +442,7 @@ mod tests {
     use super::*;
 
     fn verdict(text: &str) -> Result<Scan, Fault> {
-        scan(text.as_bytes(), &mut Members::default(), &mut Members::default())
+        scan(text.as_bytes(), &mut Members::default(), &mut Members::default(), &mut Shapes::default())
     }
 
     #[test]
@@ -467,7 +544,7 @@ mod tests {
     fn the_last_of_two_members_counts_at_the_place_of_the_first() {
         let text = br#"{"logs":{"x":9},"headers":1,"log\u0073":{"a":1,"b":2,"\u0061":3,"B":4},"headers":{}}"#;
         let (mut headers, mut logs) = (Members::default(), Members::default());
-        let found = scan(text, &mut headers, &mut logs).unwrap();
+        let found = scan(text, &mut headers, &mut logs, &mut Shapes::default()).unwrap();
         assert_eq!((found.headers, found.logs), (Some(Kind::Object), Some(Kind::Object)));
         let members: Vec<_> = logs.list.iter().map(|m| (logs.name(text, m), m.value(text))).collect();
         assert_eq!(members, [(&b"a"[..], &b"3"[..]), (b"b", b"2"), (b"B", b"4")]);
