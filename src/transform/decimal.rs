@@ -21,15 +21,15 @@ pub fn is_out_of_range(number: &[u8]) -> bool {
     if number.len() < LIMIT.len() && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
         return false;
     }
-    // Whole numbers have no leading zeros: of two that are equally long the text decides.
-    if digits.iter().all(u8::is_ascii_digit) {
-        return (digits.len(), digits) > (LIMIT.len(), LIMIT);
-    }
     compare(digits, LIMIT) == Ordering::Greater
 }
 
 /// Orders two JSON numbers by value. Exponents beyond ±10^30 count as that.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    // Whole numbers have no leading zeros: of two that are equally long the text decides.
+    if a.iter().chain(b).all(u8::is_ascii_digit) {
+        return (a.len(), a).cmp(&(b.len(), b));
+    }
     let (a, b) = (Decimal::of(a), Decimal::of(b));
     match (a.sign, b.sign) {
         (x, y) if x != y => x.cmp(&y),

@@ -18,6 +18,8 @@ mod properties;
 mod scanner;
 mod settings;
 #[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
 mod tests;
 mod time;
 mod unpack;

@@ -80,7 +80,7 @@ pub fn class(name: &[u8]) -> NameClass {
 pub fn is_legal(name: &[u8]) -> bool {
     name.len() <= 50
         && name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name.iter().all(|&byte| LEGAL[usize::from(byte)])
+        && name.iter().fold(true, |legal, &byte| legal & LEGAL[usize::from(byte)])
 }
 
 const LEGAL: [bool; 256] = {

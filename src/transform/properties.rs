@@ -26,6 +26,8 @@ pub struct Properties<'r, 'o, 'a> {
     pub scratch: &'r mut Scratch,
     pub out: &'r mut Out<'o>,
     pub remarks: &'r mut Remarks,
+    /// The event type asks nothing of values: most are copied as they stand.
+    plain: bool,
     /// Written so far, the run not yet copied included.
     count: usize,
     /// Bytes of the text still to be copied, from a name's quote to the end of a value.
@@ -50,7 +52,9 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         out: &'r mut Out<'o>,
         remarks: &'r mut Remarks,
     ) -> Properties<'r, 'o, 'a> {
-        Properties { options, chosen, facts, scratch, out, remarks, count: 0, run: 0..0 }
+        let kind = chosen.entry.event_type;
+        let plain = kind.is_track() || matches!(kind, EventType::UserSet | EventType::UserSetOnce);
+        Properties { options, chosen, facts, scratch, out, remarks, plain, count: 0, run: 0..0 }
     }
 
     /// Writes the object; how many properties stand in it.
@@ -112,8 +116,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
 
     #[inline]
     fn member(&mut self, name: &[u8], member: &Member, cast: Option<Cast>) -> Result<(), Parked> {
-        let kind = self.chosen.entry.event_type;
-        if member.kind == Kind::Null && kind != EventType::UserUnset {
+        if member.kind == Kind::Null && self.chosen.entry.event_type != EventType::UserUnset {
             self.remarks.add(Remark::PropNull, 1);
             return Ok(());
         }
@@ -129,8 +132,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
                 return Ok(());
             }
         }
-        let plain = kind.is_track() || matches!(kind, EventType::UserSet | EventType::UserSetOnce);
-        if !(plain && cast.is_none() && self.stays(member)) {
+        if !(self.plain && cast.is_none() && self.stays(member)) {
             let value = Value::as_it_is(member.kind, member.value(self.facts.text.as_bytes()));
             self.property(name, value, cast);
         }
@@ -147,6 +149,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         match member.kind {
             Kind::True | Kind::False => {}
             Kind::String if end - at - 2 <= STRING_BYTES_MAX => {}
+            Kind::Integer if end - at <= 15 => {}
             Kind::Integer | Kind::Decimal | Kind::Exponent => {
                 if decimal::is_out_of_range(member.value(self.facts.text.as_bytes())) {
                     self.remarks.add(Remark::NumOutOfRange, 1);

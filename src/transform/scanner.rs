@@ -152,7 +152,7 @@ impl Scanner<'_> {
         let mut ended = None;
         for (literal, hash, class) in shape.names() {
             let text = self.text;
-            if !text.get(at..).is_some_and(|rest| rest.starts_with(literal)) {
+            if !text.get(at..at + literal.len()).is_some_and(|next| same(next, literal)) {
                 break;
             }
             let value_at = self.blank(at + literal.len());
@@ -404,6 +404,25 @@ impl Scanner<'_> {
     #[inline]
     fn byte(&self, at: usize) -> u8 {
         self.text.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Equality of two stretches of one length, without a call for the usual short ones.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let eight = |part: Option<&[u8; 8]>| part.map(|bytes| u64::from_le_bytes(*bytes));
+    let sixteen = |part: Option<&[u8; 16]>| part.map(|bytes| u128::from_le_bytes(*bytes));
+    match a.len() {
+        8..=16 => (eight(a.first_chunk()) == eight(b.first_chunk())) & (eight(a.last_chunk()) == eight(b.last_chunk())),
+        17..=32 => {
+            (sixteen(a.first_chunk()) == sixteen(b.first_chunk()))
+                & (sixteen(a.last_chunk()) == sixteen(b.last_chunk()))
+        }
+        4..=7 => {
+            let four = |part: Option<&[u8; 4]>| part.map(|bytes| u32::from_le_bytes(*bytes));
+            (four(a.first_chunk()) == four(b.first_chunk())) & (four(a.last_chunk()) == four(b.last_chunk()))
+        }
+        _ => a == b,
     }
 }
 
