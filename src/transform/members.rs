@@ -63,12 +63,21 @@ pub struct Members {
 
 /// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
 const SEARCHED_MEMBERS_MAX: usize = 128;
+/// Space for more is given back before the next object.
+const KEPT_MEMBERS_MAX: usize = 4096;
+/// Names of a shape beyond this are not learnt.
+const SHAPE_BYTES_MAX: usize = 8192;
 
 impl Members {
     pub fn clear(&mut self) {
         self.list.clear();
         self.hashes.clear();
         self.decoded.clear();
+        if self.list.capacity() > KEPT_MEMBERS_MAX {
+            self.list.shrink_to(KEPT_MEMBERS_MAX);
+            self.hashes.shrink_to(KEPT_MEMBERS_MAX);
+            self.decoded.shrink_to(KEPT_MEMBERS_MAX);
+        }
         self.seen = [0; 8];
         self.case_doubt = false;
     }
@@ -227,7 +236,10 @@ impl Shape {
         self.case_doubt = members.case_doubt;
         for member in &members.list {
             let (at, end) = (member.name_at as usize, member.name_end as usize);
-            if member.name_decoded || text.get(end + 1) != Some(&b':') {
+            if member.name_decoded
+                || text.get(end + 1) != Some(&b':')
+                || self.literals.len() + end - at > SHAPE_BYTES_MAX
+            {
                 return;
             }
             self.literals.extend_from_slice(&text[at - 1..end + 2]);

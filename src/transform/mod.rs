@@ -62,6 +62,8 @@ pub enum Stop {
 /// Characters of an id, and of `log_name`.
 const ID_CHARACTERS_MAX: usize = 128;
 const DEPTH_MAX: usize = 64;
+/// Scratch space beyond this is given back before the next record.
+const KEPT_BYTES_MAX: usize = 1 << 16;
 
 /// One per reader thread: the options and all scratch space, so that a record needs no allocation.
 pub struct Transformer {
@@ -130,6 +132,7 @@ impl Transformer {
     ) -> Result<Option<Ready<'a>>, Parked> {
         let Transformer { options, scratch, log_name, event_name, log_name_key, app_id_key } = self;
         scratch.made.clear();
+        scratch.made.shrink_to(KEPT_BYTES_MAX);
         let (text, logs) = check_text(piece, scratch)?;
         let facts = Facts { record, text };
         let log_name = read_log_name(text, scratch, log_name_key, log_name)?;

@@ -372,7 +372,7 @@ impl Scanner<'_> {
         while let Some(chunk) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
             // Per byte: 0 to 9 after the xor, so that 0x76 more does not reach the high bit.
             let word = u64::from_le_bytes(*chunk) ^ 0x3030_3030_3030_3030;
-            let others = ((word & !json_text::HIGHS) + 0x7676_7676_7676_7676 | word) & json_text::HIGHS;
+            let others = (((word & !json_text::HIGHS) + 0x7676_7676_7676_7676) | word) & json_text::HIGHS;
             if others != 0 {
                 return at + (others.trailing_zeros() / 8) as usize;
             }
@@ -436,7 +436,7 @@ struct Open {
 
 impl Open {
     fn push(&mut self, object: bool) {
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.outer.push(self.bits);
         }
         self.bits = self.bits << 1 | u64::from(object);
@@ -446,7 +446,7 @@ impl Open {
     fn pop(&mut self) {
         self.bits >>= 1;
         self.depth -= 1;
-        if self.depth > 0 && self.depth % 64 == 0 {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
             self.bits = self.outer.pop().unwrap_or(0);
         }
     }
