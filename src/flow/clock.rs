@@ -1,8 +1,17 @@
-//! Civil time at a fixed offset, without a time zone database.
+//! The clock, and civil time at a fixed offset.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+/// The civil time of an instant; `offset_s` is seconds east of UTC.
+pub fn civil(ms: i64, offset_s: i32) -> DateTime {
+    let offset = Offset::from_seconds(offset_s).unwrap_or(Offset::UTC);
+    jiff::Timestamp::from_millisecond(ms).map_or(DateTime::ZERO, |t| offset.to_datetime(t))
 }
