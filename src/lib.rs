@@ -4,4 +4,6 @@
 
 pub mod conf;
 pub mod flow;
+pub mod ring;
+pub mod sys;
 pub mod transform;

@@ -5,4 +5,5 @@ pub mod cluster;
 pub mod name;
 pub mod problem;
 pub mod record;
+pub mod span;
 pub mod tally;

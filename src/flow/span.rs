@@ -1,0 +1,76 @@
+//! How far a source has come, and what its records became.
+
+/// The four ends of a record. `consumed = written + filtered + parked` always holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub consumed: u64,
+    pub written: u64,
+    pub filtered: u64,
+    pub parked: u64,
+}
+
+impl Counts {
+    pub fn add(&mut self, other: Counts) {
+        self.consumed += other.consumed;
+        self.written += other.written;
+        self.filtered += other.filtered;
+        self.parked += other.parked;
+    }
+
+    /// True where every record has ended in exactly one way.
+    pub fn balance(&self) -> bool {
+        self.consumed == self.written + self.filtered + self.parked
+    }
+}
+
+/// A Kafka partition's place in a task: everything before (`next`, `k`) is taken, the rest is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Index in the task's list of topics.
+    pub topic: u16,
+    pub partition: i32,
+    /// Rises with every operator's seek, so that an older mark is never believed over a newer one.
+    pub seeks: u16,
+    /// The offset to take next.
+    pub next: i64,
+    /// Records of the value at `next` that are taken already (a value may hold several).
+    pub k: u32,
+    /// Leader epoch of the last record taken; -1 where unknown.
+    pub epoch: i32,
+    /// Sums since the task's state began.
+    pub counts: Counts,
+}
+
+impl Mark {
+    pub const WORDS: usize = 8;
+
+    /// The form in maps: seven words and a checksum.
+    pub fn words(&self) -> [u64; Mark::WORDS] {
+        let c = &self.counts;
+        let place = u64::from(self.topic) << 48 | u64::from(self.seeks) << 32 | u64::from(self.partition as u32);
+        let at = u64::from(self.k) << 32 | u64::from(self.epoch as u32);
+        let mut words = [place, self.next as u64, at, c.consumed, c.written, c.filtered, c.parked, 0];
+        words[7] = checksum(&words[..7]);
+        words
+    }
+
+    /// `None` where the checksum does not fit.
+    pub fn from_words(w: &[u64; Mark::WORDS]) -> Option<Mark> {
+        (checksum(&w[..7]) == w[7]).then_some(Mark {
+            topic: (w[0] >> 48) as u16,
+            seeks: (w[0] >> 32) as u16,
+            partition: w[0] as u32 as i32,
+            next: w[1] as i64,
+            k: (w[2] >> 32) as u32,
+            epoch: w[2] as u32 as i32,
+            counts: Counts { consumed: w[3], written: w[4], filtered: w[5], parked: w[6] },
+        })
+    }
+}
+
+/// CRC-32 over words in little-endian order, with a set bit above it so that zeroed memory never passes.
+pub fn checksum(words: &[u64]) -> u64 {
+    let mut crc = crc32fast::Hasher::new();
+    words.iter().for_each(|w| crc.update(&w.to_le_bytes()));
+    1 << 32 | u64::from(crc.finalize())
+}

@@ -1,0 +1,49 @@
+//! What maps of a killed process still owe: read, checked, not yet done.
+
+use super::layout::{Entry, Ring};
+use super::publish::fold;
+use crate::flow::span::Mark;
+
+/// A ring's published and not yet freed entries, oldest first, each checked.
+///
+/// # Errors
+/// Where the chain of entries breaks.
+pub fn entries(ring: &Ring) -> Result<Vec<Entry<'_>>, String> {
+    let (mut pos, head) = (ring.tail(), ring.head());
+    if pos > head || head - pos > ring.size() as u64 {
+        return Err(format!("the ring's ends do not fit: tail {pos}, head {head}"));
+    }
+    let mut found = Vec::new();
+    while pos < head {
+        let entry = ring.entry(pos)?;
+        pos = entry.end();
+        found.push(entry);
+    }
+    Ok(found)
+}
+
+/// The partition table with all entries folded in; the ring is empty afterwards. Everything in it must be applied.
+///
+/// # Errors
+/// A damaged entry or mark.
+pub fn fold_all(ring: &Ring) -> Result<Vec<Mark>, String> {
+    let rows: Vec<Option<(u16, i32)>> = ring.marks().iter().map(|m| m.map(|m| (m.topic, m.partition))).collect();
+    for pos in entries(ring)?.iter().map(|e| e.pos).collect::<Vec<_>>() {
+        // A row that a kill left half written has no readable name: the entry that was being folded names it.
+        let row = |mark: &Mark| {
+            let key = Some((mark.topic, mark.partition));
+            rows.iter().position(|r| *r == key).or_else(|| rows.iter().position(Option::is_none))
+        };
+        fold(ring, pos, row)?;
+    }
+    let mut marks = ring.marks();
+    // A kill while a partition was being added: the ledger has it, and it is added again.
+    if marks.last() == Some(&None) {
+        marks.pop();
+    }
+    marks
+        .into_iter()
+        .enumerate()
+        .map(|(row, mark)| mark.ok_or_else(|| format!("row {row} of the partition table is damaged")))
+        .collect()
+}

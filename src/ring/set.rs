@@ -1,0 +1,209 @@
+//! All maps of one task's state: made together, opened together, replaced by one rename.
+//!
+//! ```text
+//! <state dir>/current -> maps.<n>        the link is the switch
+//! <state dir>/maps.<n>/ring.0 .. slot.0 ..
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::layout::{HEADER_BYTES, Identity, Ring};
+use super::slot::{Row, SLOT_BYTES, Slot, State};
+use crate::flow::span::Mark;
+use crate::flow::tally::Tally;
+use crate::sys::file;
+
+const CURRENT: &str = "current";
+
+/// The numbers that a layout follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub readers: usize,
+    pub writers: usize,
+    /// Bytes of each ring.
+    pub ring_size: usize,
+}
+
+/// The maps of a task.
+pub struct MapSet {
+    pub shape: Shape,
+    pub set_id: u64,
+    pub rings: Vec<Arc<Ring>>,
+    pub slots: Vec<Arc<Slot>>,
+}
+
+/// What new maps are filled with.
+pub struct Contents {
+    pub set_id: u64,
+    pub boot_id: u128,
+    pub topics: Vec<String>,
+    /// For each reader the marks it owns.
+    pub marks: Vec<Vec<Mark>>,
+    pub tally: Tally,
+    /// For each writer its files with their lengths and identities.
+    pub files: Vec<Vec<(Row, State, u64, file::Identity)>>,
+    pub seq: u64,
+    pub seq_limit: u64,
+}
+
+/// Why maps are not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("there are no maps")]
+    Missing,
+    #[error("the maps are not whole: {0}")]
+    Damaged(String),
+    #[error("the maps are of another boot of the machine")]
+    OtherBoot,
+    #[error("the maps are marked suspect: a sync of their files failed")]
+    Suspect,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl MapSet {
+    /// Opens the current maps, if they are whole and of this boot.
+    ///
+    /// # Errors
+    /// Why they are not to be believed.
+    pub fn open(state_dir: &Path, boot_id: u128) -> Result<MapSet, OpenError> {
+        let dir = state_dir.join(CURRENT);
+        let first = match file::open_map(&dir.join("ring.0")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(OpenError::Missing),
+            other => other?,
+        };
+        let words = crate::sys::mmap::Words::map(&first, HEADER_BYTES / 8)?;
+        let identity = Identity::load(&words).ok_or_else(|| OpenError::Damaged("ring.0 has no whole header".into()))?;
+        if identity.boot_id != boot_id {
+            return Err(OpenError::OtherBoot);
+        }
+        let shape = Shape { readers: identity.readers, writers: identity.writers, ring_size: identity.ring_size };
+        let rings = (0..shape.readers).map(|i| open_ring(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
+        let slots = (0..shape.writers).map(|i| open_slot(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
+        if rings.iter().any(|r| r.is_suspect()) {
+            return Err(OpenError::Suspect);
+        }
+        Ok(MapSet { shape, set_id: identity.set_id, rings, slots })
+    }
+
+    /// Makes new maps beside the current ones and switches to them with one rename.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn create(state_dir: &Path, shape: Shape, contents: &Contents) -> io::Result<MapSet> {
+        let number = 1 + maps_of(state_dir)?.iter().map(|(n, _)| *n).max().unwrap_or(0);
+        let dir = state_dir.join(format!("maps.{number}"));
+        file::make_dirs(&dir, file::PRIVATE_DIR_MODE)?;
+        let identity = |magic, index| Identity {
+            magic,
+            set_id: contents.set_id,
+            boot_id: contents.boot_id,
+            index,
+            readers: shape.readers,
+            writers: shape.writers,
+            ring_size: shape.ring_size,
+        };
+        let mut set = MapSet { shape, set_id: contents.set_id, rings: Vec::new(), slots: Vec::new() };
+        for index in 0..shape.readers {
+            let map = file::create_zeroed(&dir.join(format!("ring.{index}")), (HEADER_BYTES + shape.ring_size) as u64)?;
+            let ring = Ring::map(&map, shape.ring_size)?;
+            ring.set_topics(&contents.topics);
+            contents.marks[index].iter().enumerate().for_each(|(row, mark)| ring.set_mark(row, mark));
+            if index == 0 {
+                ring.set_tally(&contents.tally);
+            }
+            identity(Identity::RING, index).store(ring.header());
+            set.rings.push(Arc::new(ring));
+        }
+        for index in 0..shape.writers {
+            let map = file::create_zeroed(&dir.join(format!("slot.{index}")), SLOT_BYTES as u64)?;
+            let slot = Slot::map(&map)?;
+            for (at, (row, state, length, id)) in contents.files[index].iter().enumerate() {
+                slot.set_row(at, row);
+                slot.set_length(at, *length);
+                slot.set_identity(at, *id);
+                slot.set_state(at, row, *state);
+            }
+            slot.set_seq(contents.seq, contents.seq_limit);
+            identity(Identity::SLOT, index).store(slot.header());
+            set.slots.push(Arc::new(slot));
+        }
+        switch(state_dir, number)?;
+        Ok(set)
+    }
+
+    pub fn topics(&self) -> Vec<String> {
+        self.rings[0].topics()
+    }
+
+    /// Everything published is in the files.
+    pub fn is_empty(&self) -> bool {
+        self.rings.iter().all(|r| r.is_empty())
+    }
+
+    /// Where the ring of a reader stands with a writer.
+    pub fn applied(&self, writer: usize, ring: usize) -> u64 {
+        self.slots[writer].applied(ring)
+    }
+
+    pub fn set_suspect(&self) {
+        self.rings.iter().for_each(|r| r.set_suspect());
+    }
+
+    /// The task's tallies, all rings together.
+    pub fn tally(&self) -> Tally {
+        self.rings.iter().fold(Tally::default(), |mut sum, ring| {
+            sum.add(&ring.tally());
+            sum
+        })
+    }
+}
+
+fn open_ring(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Ring>, OpenError> {
+    let name = format!("ring.{index}");
+    let ring = Ring::map(&file::open_map(&dir.join(&name))?, first.ring_size)?;
+    let expected = Identity { magic: Identity::RING, index, ..*first };
+    match Identity::load(ring.header()) {
+        Some(found) if found == expected => Ok(Arc::new(ring)),
+        _ => Err(OpenError::Damaged(format!("{name} does not belong to the others"))),
+    }
+}
+
+fn open_slot(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Slot>, OpenError> {
+    let name = format!("slot.{index}");
+    let slot = Slot::map(&file::open_map(&dir.join(&name))?)?;
+    let expected = Identity { magic: Identity::SLOT, index, ..*first };
+    match Identity::load(slot.header()) {
+        Some(found) if found == expected => Ok(Arc::new(slot)),
+        _ => Err(OpenError::Damaged(format!("{name} does not belong to the others"))),
+    }
+}
+
+/// One rename makes the new maps the current ones; the others are then nobody's and go.
+fn switch(state_dir: &Path, number: u64) -> io::Result<()> {
+    let link = state_dir.join("current.new");
+    match std::fs::remove_file(&link) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(format!("maps.{number}"), &link)?;
+    std::fs::rename(&link, state_dir.join(CURRENT))?;
+    for (other, path) in maps_of(state_dir)? {
+        if other != number {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn maps_of(state_dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for item in std::fs::read_dir(state_dir)? {
+        let path = item?.path();
+        let number = path.file_name().and_then(|n| n.to_str()?.strip_prefix("maps.")?.parse().ok());
+        found.extend(number.map(|n| (n, path)));
+    }
+    Ok(found)
+}

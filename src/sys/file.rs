@@ -1,0 +1,276 @@
+//! Files and directories: creation that cannot be tricked, appends, syncs, locks, and how to know them again.
+
+use std::ffi::CString;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Mode of output files.
+pub const FILE_MODE: u32 = 0o640;
+/// Mode of output directories.
+pub const DIR_MODE: u32 = 0o750;
+/// Mode of what is nobody else's business: ledger, rings, failure queue.
+pub const PRIVATE_DIR_MODE: u32 = 0o700;
+/// Mode of files below a private directory.
+pub const PRIVATE_FILE_MODE: u32 = 0o600;
+
+/// Slices the kernel takes in one call (IOV_MAX).
+const IOV_MAX: usize = 1024;
+
+/// What tells one file from another that later takes its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Identity {
+    pub inode: u64,
+    /// Birth time in nanoseconds; 0 where the filesystem keeps none.
+    pub born_ns: u64,
+}
+
+/// What stands behind an open file at this moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Bytes.
+    pub length: u64,
+    /// No name leads to it any more.
+    pub unlinked: bool,
+}
+
+/// New files get exactly the modes named here; set before the first file is made.
+pub fn set_umask() {
+    // SAFETY: umask has no preconditions and cannot fail.
+    unsafe { libc::umask(0o027) };
+}
+
+/// Opens for appending; with `create` the file must not exist yet. Symbolic links are not followed.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_append(path: &Path, create: bool, mode: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create_new(create)
+        .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
+}
+
+/// Opens for reading without following a symbolic link.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)
+}
+
+/// # Errors
+/// The kernel's.
+pub fn standing(file: &File) -> io::Result<Standing> {
+    let meta = file.metadata()?;
+    Ok(Standing { length: meta.len(), unlinked: meta.nlink() == 0 })
+}
+
+/// # Errors
+/// The kernel's.
+pub fn identity(file: &File) -> io::Result<Identity> {
+    let meta = file.metadata()?;
+    let born = meta.created().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(Identity { inode: meta.ino(), born_ns: born.map_or(0, |d| d.as_nanos() as u64) })
+}
+
+/// Appends slices in order until all are written or the kernel refuses; returns the bytes that went.
+/// An error after some bytes is returned by the next call.
+///
+/// # Errors
+/// The kernel's, where nothing was written.
+pub fn append(mut file: &File, parts: &mut [IoSlice<'_>]) -> io::Result<usize> {
+    let mut left = parts;
+    let mut written = 0;
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let most = left.len().min(IOV_MAX);
+        match file.write_vectored(&left[..most]) {
+            Ok(n) => {
+                written += n;
+                IoSlice::advance_slices(&mut left, n);
+                if n == 0 {
+                    break;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) if written > 0 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(written)
+}
+
+/// Makes `path` and its missing parents, each with `mode`; returns the directories made, parents first.
+///
+/// # Errors
+/// The kernel's, or a file stands there.
+pub fn make_dirs(path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    let missing: Vec<_> = path.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.is_dir()).collect();
+    for dir in missing.into_iter().rev() {
+        match DirBuilder::new().mode(mode).create(dir) {
+            Ok(()) => made.push(dir.to_path_buf()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(made)
+}
+
+/// Makes a file of `len` zero bytes; every page has its place on disk afterwards.
+///
+/// # Errors
+/// The kernel's.
+pub fn create_zeroed(path: &Path, len: u64) -> io::Result<File> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE_FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)?;
+    write_zeros(&mut file, len)?;
+    Ok(file)
+}
+
+/// Appends `len` zero bytes.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_zeros(file: &mut File, len: u64) -> io::Result<()> {
+    io::copy(&mut io::repeat(0).take(len), file).map(|_| ())
+}
+
+/// Opens a map file for reading and writing.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_map(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)
+}
+
+/// fdatasync.
+///
+/// # Errors
+/// The kernel's; after one the pages are marked clean, so a second try proves nothing.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// The kernel's.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Syncs the whole filesystem of an open file.
+///
+/// # Errors
+/// The kernel's.
+pub fn sync_filesystem(file: &File) -> io::Result<()> {
+    // SAFETY: a valid descriptor for the length of the call.
+    if unsafe { libc::syncfs(file.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Writes a small file so that after a crash either the old or the new one stands, whole.
+///
+/// # Errors
+/// The kernel's.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let next = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE_FILE_MODE)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&next)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&next, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// An advisory lock that lives as long as this value; the file names its holder.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// # Errors
+    /// `WouldBlock` with the holder's own words where somebody has it; the kernel's otherwise.
+    pub fn take(path: &Path, holder: &str, mode: u32) -> io::Result<Lock> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(mode)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(path)?;
+        // SAFETY: a valid descriptor for the length of the call.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let error = io::Error::last_os_error();
+            let mut other = String::new();
+            let _ = file.read_to_string(&mut other);
+            let words = if other.trim().is_empty() { "another process" } else { other.trim() };
+            return Err(io::Error::new(error.kind(), words.to_string()));
+        }
+        file.set_len(0)?;
+        file.write_all(holder.as_bytes())?;
+        Ok(Lock { _file: file })
+    }
+}
+
+/// Bytes a user may still write on the filesystem of `path`.
+///
+/// # Errors
+/// The kernel's.
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all-zero is a valid statvfs, and the pointers are valid for the call.
+    let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    if unsafe { libc::statvfs(name.as_ptr(), &raw mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(stat.f_bavail * stat.f_frsize)
+}
+
+/// Identifies this boot of the machine (`/proc/sys/kernel/random/boot_id`).
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn boot_id() -> io::Result<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).map_err(io::Error::other)
+}
+
+/// Identifies the mount a path is on, uniquely within a boot; `None` where the kernel (before 6.8) cannot tell.
+pub fn mount_id(path: &Path) -> Option<u64> {
+    const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: all-zero is a valid statx, and the pointers are valid for the call.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let rc = unsafe { libc::statx(libc::AT_FDCWD, name.as_ptr(), 0, STATX_MNT_ID_UNIQUE, &raw mut stat) };
+    (rc == 0 && stat.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(stat.stx_mnt_id)
+}
+
+/// A random number from the kernel.
+///
+/// # Errors
+/// The kernel has none to give.
+pub fn random_u64() -> io::Result<u64> {
+    getrandom::u64().map_err(|e| io::Error::other(e.to_string()))
+}

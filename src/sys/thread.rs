@@ -1,0 +1,36 @@
+//! Threads: named, pinned, and never dying in silence.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Characters the kernel keeps of a thread's name.
+const NAME_MAX: usize = 15;
+
+/// The one way a thread is made. `core` pins it.
+///
+/// # Errors
+/// The kernel has no room for another thread.
+pub fn spawn(name: &str, core: Option<usize>, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let name: String = name.chars().take(NAME_MAX).collect();
+    Builder::new().name(name).spawn(move || {
+        if let Some(id) = core {
+            core_affinity::set_for_current(core_affinity::CoreId { id });
+        }
+        body();
+    })
+}
+
+/// The cores this process may use.
+pub fn cores() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|c| c.id).collect()
+}
+
+/// A panic ends the process at once, before anything is unwound: a half-done batch must not look like an orderly end
+/// (a dropped channel is how threads hear "finish and go").
+pub fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
