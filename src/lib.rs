@@ -4,6 +4,8 @@
 
 pub mod conf;
 pub mod flow;
+pub mod ledger;
 pub mod ring;
 pub mod sys;
 pub mod transform;
+pub mod writer;

@@ -43,12 +43,13 @@ pub fn set_umask() {
     unsafe { libc::umask(0o027) };
 }
 
-/// Opens for appending; with `create` the file must not exist yet. Symbolic links are not followed.
+/// Opens for appending and for reading back; with `create` the file must not exist yet. Symbolic links are not followed.
 ///
 /// # Errors
 /// The kernel's.
 pub fn open_append(path: &Path, create: bool, mode: u32) -> io::Result<File> {
     OpenOptions::new()
+        .read(true)
         .append(true)
         .create_new(create)
         .mode(mode)
@@ -79,31 +80,31 @@ pub fn identity(file: &File) -> io::Result<Identity> {
     Ok(Identity { inode: meta.ino(), born_ns: born.map_or(0, |d| d.as_nanos() as u64) })
 }
 
-/// Appends slices in order until all are written or the kernel refuses; returns the bytes that went.
-/// An error after some bytes is returned by the next call.
+/// True for a file of the user this process runs as.
 ///
 /// # Errors
-/// The kernel's, where nothing was written.
-pub fn append(mut file: &File, parts: &mut [IoSlice<'_>]) -> io::Result<usize> {
+/// The kernel's.
+pub fn is_mine(file: &File) -> io::Result<bool> {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    Ok(file.metadata()?.uid() == unsafe { libc::geteuid() })
+}
+
+/// Appends slices in order until all are written.
+///
+/// # Errors
+/// The kernel's; what was appended before stands.
+pub fn append(mut file: &File, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     let mut left = parts;
-    let mut written = 0;
-    IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {
         let most = left.len().min(IOV_MAX);
         match file.write_vectored(&left[..most]) {
-            Ok(n) => {
-                written += n;
-                IoSlice::advance_slices(&mut left, n);
-                if n == 0 {
-                    break;
-                }
-            }
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => IoSlice::advance_slices(&mut left, n),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) if written > 0 => break,
             Err(e) => return Err(e),
         }
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Makes `path` and its missing parents, each with `mode`; returns the directories made, parents first.
@@ -154,6 +155,22 @@ pub fn write_zeros(file: &mut File, len: u64) -> io::Result<()> {
 /// The kernel's.
 pub fn open_map(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC).open(path)
+}
+
+/// Takes blocks for the first `len` bytes; what stands there stays, and so does the file's length.
+///
+/// # Errors
+/// The kernel's, a full disk first of all.
+pub fn allocate(file: &File, len: u64) -> io::Result<()> {
+    // SAFETY: a valid descriptor for the length of the call.
+    if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t) } == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // A filesystem that cannot reserve: the file grows as it is written.
+        e if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        e => Err(e),
+    }
 }
 
 /// fdatasync.

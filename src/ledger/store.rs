@@ -1,0 +1,153 @@
+//! The checkpoint database. The only file that names LMDB.
+//!
+//! A narrow fence around it: open, get, put in one synced transaction. Values carry a version and a checksum and are
+//! copied out at once. No iteration, no NOSYNC, no WRITEMAP, never opened twice by one process.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use lmdb::{Database, DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
+
+use super::cut::Cut;
+use crate::sys::file;
+
+/// Bytes of the database. Its file takes them at creation, so that a full disk cannot stop a checkpoint.
+const MAP_BYTES: usize = 64 << 20;
+const DATA_FILE: &str = "data.mdb";
+const VALUE_VERSION: u8 = 1;
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{}: {source}", path.display())]
+    Lmdb { path: PathBuf, source: lmdb::Error },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: the value of {key} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, key: String, what: String },
+}
+
+/// The ledger's database, shared by the tasks' keepers.
+pub struct Store {
+    env: Environment,
+    db: Database,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the database in `dir`.
+    ///
+    /// # Errors
+    /// LMDB's or the kernel's.
+    pub fn open(dir: &Path) -> Result<Store, StoreError> {
+        let io_error = |source| StoreError::Io { path: dir.to_path_buf(), source };
+        file::make_dirs(dir, file::PRIVATE_DIR_MODE).map_err(io_error)?;
+        reserve(&dir.join(DATA_FILE)).map_err(io_error)?;
+        let lmdb_error = |source| StoreError::Lmdb { path: dir.to_path_buf(), source };
+        let env = Environment::new()
+            .set_flags(EnvironmentFlags::empty())
+            .set_map_size(MAP_BYTES)
+            .set_max_dbs(1)
+            .open_with_permissions(dir, file::PRIVATE_FILE_MODE)
+            .map_err(lmdb_error)?;
+        let db = env.create_db(Some("ledger"), DatabaseFlags::empty()).map_err(lmdb_error)?;
+        Ok(Store { env, db, path: dir.to_path_buf() })
+    }
+
+    /// The state that the records of `topic` in `group_id` belong to.
+    ///
+    /// # Errors
+    /// LMDB's, or a damaged value.
+    pub fn state_of(&self, group_id: &str, topic: &str) -> Result<Option<u64>, StoreError> {
+        let key = owner_key(group_id, topic);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        let number = value.try_into().map(u64::from_le_bytes);
+        number.map(Some).map_err(|_| self.damaged(&key, "it is not a number"))
+    }
+
+    /// The newest committed cut of a state.
+    ///
+    /// # Errors
+    /// LMDB's, or a damaged value.
+    pub fn cut(&self, state_id: u64) -> Result<Option<Cut>, StoreError> {
+        let key = cut_key(state_id);
+        let Some(value) = self.get(&key)? else { return Ok(None) };
+        serde_json::from_slice(&value).map(Some).map_err(|e| self.damaged(&key, e))
+    }
+
+    /// Commits a cut, durably, in one transaction with who owns its topics.
+    ///
+    /// # Errors
+    /// LMDB's. The cut is then not committed, and must not be acted upon.
+    pub fn commit(&self, state_id: u64, cut: &Cut) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(cut).map_err(|e| self.damaged(&cut_key(state_id), e))?;
+        let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
+        let mut txn = self.env.begin_rw_txn().map_err(error)?;
+        txn.put(self.db, &key_bytes(&cut_key(state_id)), &sealed(&text), WriteFlags::empty()).map_err(error)?;
+        for topic in &cut.topics {
+            let key = owner_key(&cut.group_id, &topic.name);
+            let value = sealed(&state_id.to_le_bytes());
+            txn.put(self.db, &key_bytes(&key), &value, WriteFlags::empty()).map_err(error)?;
+        }
+        txn.commit().map_err(error)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
+        let txn = self.env.begin_ro_txn().map_err(error)?;
+        match txn.get(self.db, &key_bytes(key)) {
+            Ok(value) => unsealed(value).map(|v| Some(v.to_vec())).ok_or_else(|| self.damaged(key, "its checksum")),
+            Err(lmdb::Error::NotFound) => Ok(None),
+            Err(source) => Err(error(source)),
+        }
+    }
+
+    fn damaged(&self, key: &str, what: impl ToString) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), key: key.into(), what: what.to_string() }
+    }
+}
+
+fn owner_key(group_id: &str, topic: &str) -> String {
+    format!("owner/{group_id}/{topic}")
+}
+
+fn cut_key(state_id: u64) -> String {
+    format!("cut/{state_id:016x}")
+}
+
+/// LMDB takes keys of at most 511 bytes: a longer one ends in its hash.
+fn key_bytes(key: &str) -> Vec<u8> {
+    const KEY_MAX: usize = 500;
+    let mut bytes = key.as_bytes().to_vec();
+    if bytes.len() > KEY_MAX {
+        let hash = crate::flow::name::fnv1a_64(&bytes);
+        bytes.truncate(KEY_MAX - 8);
+        bytes.extend(hash.to_le_bytes());
+    }
+    bytes
+}
+
+/// Version, checksum of the rest, the rest.
+fn sealed(value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![VALUE_VERSION];
+    bytes.extend(crc32fast::hash(value).to_le_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (version, rest) = bytes.split_first()?;
+    let (crc, value) = rest.split_first_chunk()?;
+    (*version == VALUE_VERSION && crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
+}
+
+/// Takes the blocks of the whole map from the disk now.
+fn reserve(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(file::PRIVATE_FILE_MODE).custom_flags(libc::O_NOFOLLOW);
+    let data = options.open(path)?;
+    file::allocate(&data, MAP_BYTES as u64)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot reserve {MAP_BYTES} bytes: {e}")))
+}
