@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod conf;
 pub mod flow;
 pub mod ledger;

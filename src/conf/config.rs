@@ -1,4 +1,5 @@
-//! What is meant: the checked, immutable configuration that stations are built from. `conf` makes it, `engine` reads it.
+//! What is meant: the checked, immutable configuration that stations are built from.
+//! `conf` makes it, `engine` reads it.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,3 +1,102 @@
-//! Configuration: what was written becomes what is meant, or a list of problems.
+//! Configuration: a path comes in, what is meant goes out, or every problem at once.
+//!
+//! Two shapes: [`written`] is the text with its places, [`config`] the checked meaning; [`load`] is the one way from
+//! the first to the second, for start, check and reload alike. [`schema`] is the table of all keys.
 
+mod check;
 pub mod config;
+mod place;
+pub mod schema;
+mod units;
+mod value;
+mod written;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use place::explain;
+pub use units::parse_timezone;
+
+use crate::flow::problem::Problem;
+use crate::transform::Program;
+use config::{Config, Transform};
+use place::Source;
+
+/// Bytes of one configuration file.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// A configuration that may be started, with the compiled settings of its tasks.
+pub struct Loaded {
+    pub config: Config,
+    /// By task name; a task with `transform = "none"` has none.
+    pub programs: BTreeMap<String, Arc<Program>>,
+    /// What is legal and yet hardly meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a configuration file and the settings files of its tasks. Relative paths in it begin at the working
+/// directory of the process.
+///
+/// # Errors
+/// Every problem of every file, in the order of their places. A file that cannot be read or is no TOML is the only
+/// problem.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    let text = read_text(path).map_err(|problem| vec![problem])?;
+    let source = Source::new(path, &text);
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let Some(written) = written::parse(&source, &mut problems) else { return Err(problems) };
+    let config = check::check(&written, &mut problems, &mut warnings);
+    if config.deliver.is_empty() && problems.is_empty() {
+        let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
+        problems.push(source.whole().problem("there is no task in this file", help));
+    }
+    let programs = load_programs(&config, &mut problems);
+    if problems.is_empty() {
+        return Ok(Loaded { config, programs, warnings });
+    }
+    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    // Tasks may share settings files, whose problems then come once for each task.
+    problems.dedup();
+    Err(problems)
+}
+
+fn load_programs(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<String, Arc<Program>> {
+    let mut programs = BTreeMap::new();
+    for task in config.deliver.iter().filter(|task| task.transform == Transform::Te) {
+        // A missing directory or list is a problem of the configuration and was reported there.
+        if task.app_ids.is_empty() || !task.settings_dir.is_dir() {
+            continue;
+        }
+        match Program::load(&task.settings_dir, &task.app_ids) {
+            Ok(program) => _ = programs.insert(task.name.clone(), Arc::new(program)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    programs
+}
+
+/// The text of a file without its byte order mark.
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let source = Source::new(path, "");
+    let problem = |message: String, help: &str| source.whole().problem(message, help);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(problem(format!("cannot be read: {error}"), "name the configuration file with --config FILE"));
+    }
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(problem("is larger than 1 MiB".into(), "is this the configuration file?"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        Source::new(path, &text).place(valid).problem("is no UTF-8 text from here on", "save the file as UTF-8")
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
+    })
+}

@@ -1,0 +1,391 @@
+//! From what was written to what is meant: defaults, mandatory keys, and what keys say about each other.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use super::config::{Config, Cores, Deliver, Process, Transform};
+use super::place::Place;
+use super::schema::{CLUSTER, Key, PROCESS, TASK, nearest};
+use super::units::show_size;
+use super::value::{Item, Value};
+use super::written::{Entry, Section, Written};
+use crate::flow::cluster::{Cluster, Start};
+use crate::flow::name::{Field, Rotate, Template};
+use crate::flow::problem::Problem;
+use crate::transform::{Options, UnknownLog, ValueCodec};
+
+/// Bytes of an entry's head beside its lines: what a quarter of a ring keeps free of the longest line.
+const ENTRY_HEAD_BYTES: u64 = 64 << 10;
+
+/// The meaning of a file. Where a problem was reported, before or here, a default stands in: the result is of use only
+/// if there are no problems.
+pub fn check(written: &Written, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Config {
+    let mut check = Check { written, problems, warnings };
+    let clusters: Vec<Cluster> = written.clusters.iter().map(|section| check.cluster(section)).collect();
+    let process = check.process();
+    let deliver: Vec<Deliver> = written.deliver.iter().map(|section| check.deliver(section, &clusters)).collect();
+    check.topics_once(&deliver);
+    check.dirs_once(&process, &deliver);
+    Config { process, deliver }
+}
+
+struct Check<'a> {
+    written: &'a Written,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn process(&self) -> Process {
+        let look = Look { keys: PROCESS, sections: [&self.written.process; 2] };
+        Process {
+            data_dir: look.text("data_dir").into(),
+            cores: look.cores("cores"),
+            stop_timeout: look.duration("stop_timeout"),
+        }
+    }
+
+    fn cluster(&mut self, section: &Section) -> Cluster {
+        let look = Look { keys: CLUSTER, sections: [section; 2] };
+        self.demand(&look, "brokers", &format!("[cluster.{}]", section.name));
+        Cluster {
+            name: section.name.clone(),
+            brokers: look.text("brokers").into(),
+            librdkafka: look.pairs("librdkafka"),
+        }
+    }
+
+    fn look(&self, section: &'a Section) -> Look<'a> {
+        Look { keys: TASK, sections: [section, &self.written.system] }
+    }
+
+    fn deliver(&mut self, section: &'a Section, clusters: &[Cluster]) -> Deliver {
+        let look = self.look(section);
+        let heading = format!("[deliver.{}]", section.name);
+        ["topics", "group_id", "dir"].iter().for_each(|key| self.demand(&look, key, &heading));
+        let transform = if look.text("transform") == "te" { Transform::Te } else { Transform::None };
+        if transform == Transform::Te {
+            ["app_ids", "settings_dir"].iter().for_each(|key| self.demand(&look, key, &heading));
+            self.settings_dir(&look);
+        }
+        let rotate = match look.text("rotate") {
+            "day" => Rotate::Day,
+            "hour" => Rotate::Hour,
+            _ => Rotate::None,
+        };
+        self.line_in_ring(&look);
+        self.idle_keys(&look);
+        Deliver {
+            name: section.name.clone(),
+            cluster: self.cluster_of(&look, clusters),
+            topics: texts(look.items("topics")),
+            group_id: look.text("group_id").into(),
+            start: look.start("start"),
+            transform,
+            app_ids: texts(look.items("app_ids")),
+            settings_dir: look.text("settings_dir").into(),
+            options: options(&look),
+            dir: look.text("dir").into(),
+            file_name: self.file_name(&look, transform, rotate),
+            rotate,
+            rotate_size: look.number("rotate_size"),
+            min_free: look.number("min_free"),
+            lanes: look.number("lanes") as u32,
+            deliver_by: Some(look.text("deliver_by")).filter(|field| !field.is_empty()).map(String::from),
+            readers: look.number("readers") as usize,
+            writers: look.number("writers") as usize,
+            channel_capacity: look.number("channel_capacity") as usize,
+            ring_size: look.number("ring_size") as usize,
+            checkpoint_interval: look.duration("checkpoint_interval"),
+            poll_timeout: look.duration("poll_timeout"),
+            rate_limit: look.number("rate_limit"),
+            failures_max: look.number("failures_max"),
+        }
+    }
+
+    fn demand(&mut self, look: &Look<'_>, name: &str, heading: &str) {
+        if look.entry(name).is_none() {
+            let Key { example, help, .. } = look.key(name);
+            let help = format!("write {name} = {example} below it ({help})");
+            self.problems.push(look.sections[0].place.problem(format!("{heading} has no {name}"), help));
+        }
+    }
+
+    fn settings_dir(&mut self, look: &Look<'_>) {
+        let dir = look.text("settings_dir");
+        if !dir.is_empty() && !Path::new(dir).is_dir() {
+            let here = std::env::current_dir().unwrap_or_default();
+            let help =
+                format!("make it, or write a directory that is there; a relative path begins at {}", here.display());
+            self.problems
+                .push(look.place("settings_dir").problem(format!("settings_dir = {dir:?} is no directory"), help));
+        }
+    }
+
+    fn cluster_of(&mut self, look: &Look<'_>, clusters: &[Cluster]) -> Cluster {
+        let name = look.text("cluster");
+        if let Some(cluster) = clusters.iter().find(|c| c.name == name) {
+            return cluster.clone();
+        }
+        let near = nearest(name, clusters.iter().map(|c| c.name.as_str()));
+        let help = match near {
+            Some(near) => format!("write cluster = {near:?}, or add a section [cluster.{name}]"),
+            None => format!("add a section [cluster.{name}] with brokers = \"localhost:9092\""),
+        };
+        self.problems.push(look.place("cluster").problem(format!("there is no cluster {name:?}"), help));
+        Cluster { name: name.into(), brokers: String::new(), librdkafka: Vec::new() }
+    }
+
+    /// An entry of a redo ring is at most a quarter of it and must hold the longest line.
+    fn line_in_ring(&mut self, look: &Look<'_>) {
+        let (ring, line) = (look.number("ring_size"), look.number("max_line_bytes"));
+        let longest = ring / 4 - ENTRY_HEAD_BYTES;
+        if line <= longest {
+            return;
+        }
+        let key = if look.entry("max_line_bytes").is_some() { "max_line_bytes" } else { "ring_size" };
+        let enough = ((line + ENTRY_HEAD_BYTES) * 4).next_power_of_two();
+        self.problems.push(look.place(key).problem(
+            format!(
+                "max_line_bytes = {} does not fit ring_size = {}, which takes lines up to {}",
+                show_size(line),
+                show_size(ring),
+                show_size(longest)
+            ),
+            format!("write ring_size = {:?} or max_line_bytes = {:?}", show_size(enough), show_size(longest)),
+        ));
+    }
+
+    fn file_name(&mut self, look: &Look<'_>, transform: Transform, rotate: Rotate) -> String {
+        let lanes = look.number("lanes");
+        let written = look.text("file_name");
+        if written.is_empty() {
+            return default_file_name(rotate, lanes).into();
+        }
+        let problem = match Template::parse(written) {
+            Err(reason) => {
+                let (what, help) = reason.split_once("; ").unwrap_or((&reason, ""));
+                Some((what.to_string(), help.to_string()))
+            }
+            Ok(name) if lanes > 1 && !name.has_lane() => Some((
+                format!("{{lane}} is missing, and lanes = {lanes}"),
+                format!("write file_name = {:?}, or lanes = 1", format!("{{lane}}_{written}")),
+            )),
+            Ok(name) if transform == Transform::None => {
+                [Field::AppId, Field::LogName, Field::EventName].iter().any(|field| name.uses(*field)).then(|| {
+                    let what = "{app_id}, {log_name} and {event_name} are not known with transform = \"none\"";
+                    (what.into(), "use {topic}, {partition} or {lane}".into())
+                })
+            }
+            Ok(_) => None,
+        };
+        if let Some((what, help)) = problem {
+            self.problems.push(look.place("file_name").problem(format!("file_name = {written:?}: {what}"), help));
+        }
+        written.into()
+    }
+
+    /// Keys that are legal and do nothing.
+    fn idle_keys(&mut self, look: &Look<'_>) {
+        let (lanes, writers) = (look.number("lanes"), look.number("writers"));
+        let task = &look.sections[0].name;
+        if writers > lanes {
+            let message =
+                format!("writers = {writers} of {task}: only {lanes} will work, each writer takes whole lanes");
+            self.warnings.push(look.place("writers").problem(message, format!("write lanes = {writers} or more")));
+        }
+        if lanes == 1 && look.entry("deliver_by").is_some() {
+            let message = format!("deliver_by of {task} has no effect: it chooses among lanes, and lanes = 1");
+            self.warnings.push(look.place("deliver_by").problem(message, "write lanes = 2 or more, or remove it"));
+        }
+    }
+
+    /// State is kept under (group_id, topic), whatever the cluster.
+    fn topics_once(&mut self, deliver: &[Deliver]) {
+        let mut owners: HashMap<(&str, &str), &str> = HashMap::new();
+        for (task, section) in deliver.iter().zip(&self.written.deliver) {
+            for Item { text: topic, place } in self.look(section).items("topics") {
+                if task.group_id.is_empty() {
+                    continue;
+                }
+                match owners.get(&(task.group_id.as_str(), topic.as_str())) {
+                    Some(owner) => {
+                        let message = format!(
+                            "topics: {topic:?} is read by {owner} already in the group {:?}, here by {}",
+                            task.group_id, task.name
+                        );
+                        let help = "remove it from one of the two tasks, or give this one a group_id of its own";
+                        self.problems.push(place.problem(message, help));
+                    }
+                    None => {
+                        owners.insert((&task.group_id, topic), &task.name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn dirs_once(&mut self, process: &Process, deliver: &[Deliver]) {
+        let mut owners = HashMap::from([(real_path(&process.data_dir), "[process] data_dir".to_string())]);
+        for (task, section) in deliver.iter().zip(&self.written.deliver) {
+            if task.dir.as_os_str().is_empty() {
+                continue;
+            }
+            let dir = real_path(&task.dir);
+            if let Some(owner) = owners.get(&dir) {
+                let message = format!("dir = {:?} of {} is used by {owner} already", task.dir, task.name);
+                let help = format!("write a directory of its own, for example dir = \"data/out/{}\"", task.name);
+                self.problems.push(self.look(section).place("dir").problem(message, help));
+            } else {
+                owners.insert(dir, format!("[deliver.{}]", task.name));
+            }
+        }
+    }
+}
+
+/// Looks a key up: task -> `[system]` -> default.
+struct Look<'a> {
+    keys: &'static [Key],
+    sections: [&'a Section; 2],
+}
+
+impl<'a> Look<'a> {
+    fn key(&self, name: &str) -> &'static Key {
+        match self.keys.iter().find(|k| k.name == name) {
+            Some(key) => key,
+            None => unreachable!("{name} stands in the table of keys"),
+        }
+    }
+
+    fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.sections.iter().find_map(|section| section.entry(name))
+    }
+
+    /// Of the value, or of the section's heading.
+    fn place(&self, name: &str) -> &'a Place {
+        self.entry(name).map_or(&self.sections[0].place, |entry| &entry.place)
+    }
+
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        let default = self.key(name).default.as_ref();
+        self.entry(name).and_then(|entry| entry.value.as_ref()).or(default)
+    }
+
+    /// "" where there is none.
+    fn text(&self, name: &str) -> &'a str {
+        match self.value(name) {
+            Some(Value::Text(text)) => text,
+            None => "",
+            Some(other) => unreachable!("{name} is a text, not {other:?}"),
+        }
+    }
+
+    /// Empty where there is none.
+    fn items(&self, name: &str) -> &'a [Item] {
+        match self.value(name) {
+            Some(Value::Items(items)) => items,
+            None => &[],
+            Some(other) => unreachable!("{name} is a list, not {other:?}"),
+        }
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        match self.value(name) {
+            Some(Value::Number(number)) => *number,
+            other => unreachable!("{name} is a number, not {other:?}"),
+        }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        match self.value(name) {
+            Some(Value::Flag(flag)) => *flag,
+            other => unreachable!("{name} is true or false, not {other:?}"),
+        }
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        match self.value(name) {
+            Some(Value::Duration(duration)) => *duration,
+            other => unreachable!("{name} is a duration, not {other:?}"),
+        }
+    }
+
+    fn seconds(&self, name: &str) -> i32 {
+        match self.value(name) {
+            Some(Value::Seconds(seconds)) => *seconds,
+            other => unreachable!("{name} is in seconds, not {other:?}"),
+        }
+    }
+
+    fn start(&self, name: &str) -> Start {
+        match self.value(name) {
+            Some(Value::Start(start)) => *start,
+            other => unreachable!("{name} is a start, not {other:?}"),
+        }
+    }
+
+    fn cores(&self, name: &str) -> Cores {
+        match self.value(name) {
+            Some(Value::Cores(cores)) => cores.clone(),
+            other => unreachable!("{name} is about cores, not {other:?}"),
+        }
+    }
+
+    fn pairs(&self, name: &str) -> Vec<(String, String)> {
+        match self.value(name) {
+            Some(Value::Pairs(pairs)) => pairs.clone(),
+            other => unreachable!("{name} holds pairs, not {other:?}"),
+        }
+    }
+}
+
+fn options(look: &Look<'_>) -> Options {
+    Options {
+        timezone_s: look.seconds("timezone"),
+        value_codec: if look.text("value_codec") == "snappy" { ValueCodec::Snappy } else { ValueCodec::None },
+        max_record_bytes: look.number("max_record_bytes") as usize,
+        max_line_bytes: look.number("max_line_bytes") as usize,
+        unknown_log_name: match look.text("unknown_log_name") {
+            "park" => UnknownLog::Park,
+            "drop" => UnknownLog::Drop,
+            _ => UnknownLog::Entry,
+        },
+        fail_bad_property: look.text("bad_property") == "fail",
+        truncate_long_string: look.text("long_string") == "truncate",
+        add_uuid: look.flag("add_uuid"),
+        time_fallback_now: look.text("time_fallback") == "now",
+    }
+}
+
+fn texts(items: &[Item]) -> Vec<String> {
+    items.iter().map(|item| item.text.clone()).collect()
+}
+
+fn default_file_name(rotate: Rotate, lanes: u64) -> &'static str {
+    match (rotate, lanes) {
+        (Rotate::Hour, 1) => "log.%Y-%m-%d-%H_{seq}",
+        (_, 1) => "log.%Y-%m-%d_{seq}",
+        (Rotate::Hour, _) => "{lane}_log.%Y-%m-%d-%H_{seq}",
+        _ => "{lane}_log.%Y-%m-%d_{seq}",
+    }
+}
+
+/// The absolute path without `.`, `..` and symbolic links, as far as it exists: two spellings of one directory are equal.
+fn real_path(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut real = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                real.pop();
+            }
+            Component::CurDir => {}
+            part => {
+                real.push(part);
+                real = real.canonicalize().unwrap_or(real);
+            }
+        }
+    }
+    real
+}

@@ -1,0 +1,249 @@
+//! What was written: TOML text in, its sections with typed values and places out. Knows the tables of keys, but not
+//! what values mean together.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::place::{Place, Source};
+use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, nearest};
+use super::value::{Kind, NAME_MAX, Reading, Value, is_name};
+use crate::flow::problem::Problem;
+
+/// A whole file. Named sections stand in the order of the file.
+pub struct Written {
+    pub process: Section,
+    pub system: Section,
+    pub clusters: Vec<Section>,
+    pub deliver: Vec<Section>,
+}
+
+/// One section, or an empty one for a heading that is not there.
+pub struct Section {
+    /// `game_24` of `[deliver.game_24]`; "" where a heading has no name.
+    pub name: String,
+    /// Of the heading.
+    pub place: Place,
+    entries: BTreeMap<&'static str, Entry>,
+}
+
+pub struct Entry {
+    /// `None`: it is wrong, and that was reported.
+    pub value: Option<Value>,
+    /// Of the value.
+    pub place: Place,
+    /// As written, which may be the key's old name.
+    pub written_name: String,
+}
+
+impl Section {
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+}
+
+/// Adds every problem that a single section shows. `None`: the text is no TOML, and only that was reported.
+pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<Written> {
+    let (root, errors) = DeTable::parse_recoverable(source.text);
+    let is_duplicate = |e: &&toml::de::Error| e.message().contains("duplicate key");
+    if let Some(error) = errors.iter().find(|e| !is_duplicate(e)) {
+        problems.push(syntax_problem(source, error));
+        return None;
+    }
+    problems.extend(errors.iter().map(|e| syntax_problem(source, e)));
+    let mut walk = Walk { source, problems };
+    Some(walk.root(root.get_ref()))
+}
+
+fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or_default();
+    let written = source.text.get(span.clone()).unwrap_or_default();
+    let message = error.message();
+    let place = source.place(span.start);
+    if message.contains("duplicate key") {
+        return place.problem(format!("{written} is written twice"), "keep one and remove the other");
+    }
+    let help = if message.contains("must be quoted") && !written.is_empty() {
+        format!("write \"{written}\" with quotes")
+    } else if message.contains("must be quoted") {
+        "write a value behind the =".into()
+    } else if message.contains("boolean") {
+        "write true or false in small letters".into()
+    } else {
+        "write key = value, text as \"text\", lists as [1, 2], headings as [deliver.name]".into()
+    };
+    place.problem(format!("this is no TOML: {message}"), help)
+}
+
+struct Walk<'a> {
+    source: &'a Source<'a>,
+    problems: &'a mut Vec<Problem>,
+}
+
+type Member<'m, 'i> = (&'m Spanned<toml::de::DeString<'i>>, &'m Spanned<DeValue<'i>>);
+
+impl Walk<'_> {
+    fn root(&mut self, root: &DeTable<'_>) -> Written {
+        let absent = || Section { name: String::new(), place: self.source.whole(), entries: BTreeMap::new() };
+        let mut written = Written { process: absent(), system: absent(), clusters: Vec::new(), deliver: Vec::new() };
+        for (key, value) in in_order(root) {
+            match key.get_ref().as_ref() {
+                "process" => written.process = self.plain_section(key, value, PROCESS),
+                "system" => written.system = self.plain_section(key, value, TASK),
+                "cluster" => written.clusters = self.named_sections(key, value, CLUSTER),
+                "deliver" => written.deliver = self.named_sections(key, value, TASK),
+                "collect" | "etcd" => {
+                    let message = format!("[{}] is not available in this version", key.get_ref());
+                    self.add(key.span().start, message, "remove the section".into());
+                }
+                other => self.unknown_root(key.span().start, other, value.get_ref()),
+            }
+        }
+        written
+    }
+
+    fn plain_section(
+        &mut self,
+        key: &Spanned<toml::de::DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        keys: &'static [Key],
+    ) -> Section {
+        let heading = format!("[{}]", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(table) => self.section("", &heading, key.span().start, table, keys),
+            _ => {
+                self.add(
+                    key.span().start,
+                    format!("{} is a heading, not a key", key.get_ref()),
+                    format!("write {heading}"),
+                );
+                self.section("", &heading, key.span().start, &DeTable::new(), keys)
+            }
+        }
+    }
+
+    fn named_sections(
+        &mut self,
+        key: &Spanned<toml::de::DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        keys: &'static [Key],
+    ) -> Vec<Section> {
+        let group = key.get_ref();
+        let empty = DeTable::new();
+        let mut sections = Vec::new();
+        for (key, value) in in_order(value.get_ref().as_table().unwrap_or(&empty)) {
+            let name = key.get_ref().as_ref();
+            let at = key.span().start;
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    if !is_name(name) {
+                        let help = format!("write 1 to {NAME_MAX} letters, digits, _ and -");
+                        self.add(at, format!("{name:?} is no legal name of a section"), help);
+                    }
+                    sections.push(self.section(name, &format!("[{group}.{name}]"), at, table, keys));
+                }
+                DeValue::Array(_) => {
+                    let help = format!("write [{group}.{name}] with single brackets, each name once");
+                    self.add(at, format!("{group}.{name} is a list"), help);
+                }
+                _ => {
+                    let example = if group == "cluster" { "default" } else { "game_24" };
+                    let help = format!("write the heading as [{group}.NAME], for example [{group}.{example}]");
+                    self.add(at, format!("{name} stands directly in [{group}], which needs a name"), help);
+                }
+            }
+        }
+        if !value.get_ref().is_table() {
+            self.add(key.span().start, format!("{group} is a heading, not a key"), format!("write [{group}.NAME]"));
+        }
+        sections
+    }
+
+    fn section(&mut self, name: &str, heading: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) -> Section {
+        let mut section = Section { name: name.into(), place: self.source.place(at), entries: BTreeMap::new() };
+        for (key, value) in in_order(table) {
+            let written = key.get_ref().as_ref();
+            let at = key.span().start;
+            let Some(known) = keys.iter().find(|k| k.is_named(written)) else {
+                let is_table = value.get_ref().is_table();
+                self.unknown_key(at, written, heading, is_table, keys);
+                continue;
+            };
+            if matches!(known.kind, Kind::Later) {
+                self.add(at, format!("{written} is not available in this version"), "remove the line".into());
+                continue;
+            }
+            if let Some(other) = section.entry(known.name) {
+                let message = format!("{written} and {} are the same key", other.written_name);
+                self.add(at, message, format!("keep {} and remove {}", known.name, known.old_name.unwrap_or_default()));
+                continue;
+            }
+            let mut reading = Reading { key: known, name: written, source: self.source, problems: self.problems };
+            let value_read = reading.read(value);
+            let place = self.source.place(value.span().start);
+            section.entries.insert(known.name, Entry { value: value_read, place, written_name: written.into() });
+        }
+        section
+    }
+
+    fn unknown_key(&mut self, at: usize, written: &str, heading: &str, is_table: bool, keys: &'static [Key]) {
+        let message = format!("unknown key {written} in {heading}");
+        let elsewhere = SECTIONS.iter().find(|(_, keys)| keys.iter().any(|k| k.is_named(written)));
+        let help = match (elsewhere, nearest_key(written, keys)) {
+            (Some((section, _)), _) => format!("{written} belongs into {section}"),
+            (_, Some(near)) => format!("write {near}"),
+            _ if is_table => {
+                let name = heading.trim_matches(['[', ']']);
+                format!("names hold no dot: write the heading as [{name}_{written}]")
+            }
+            _ => format!("remove it; the keys of {heading} are {}", names(keys).collect::<Vec<_>>().join(", ")),
+        };
+        self.add(at, message, help);
+    }
+
+    fn unknown_root(&mut self, at: usize, written: &str, value: &DeValue<'_>) {
+        if value.is_table() {
+            let known = ["process", "system", "cluster", "deliver"];
+            let help = match nearest(written, known.into_iter()) {
+                Some(near @ ("cluster" | "deliver")) => format!("write [{near}.NAME]"),
+                Some(near) => format!("write [{near}]"),
+                None => "the sections are [process], [cluster.NAME], [system] and [deliver.NAME]".into(),
+            };
+            return self.add(at, format!("unknown section [{written}]"), help);
+        }
+        let home = SECTIONS.iter().find(|(_, keys)| nearest_key(written, keys).is_some());
+        let help = match home {
+            Some((section, keys)) => {
+                format!("write {} below the heading {section}", nearest_key(written, keys).unwrap_or(written))
+            }
+            None => "remove it, or write it below the heading it belongs to".into(),
+        };
+        self.add(at, format!("{written} stands before every heading"), help);
+    }
+
+    fn add(&mut self, at: usize, message: String, help: String) {
+        self.problems.push(self.source.place(at).problem(message, help));
+    }
+}
+
+/// Names that may be proposed to an operator.
+fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
+    keys.iter().filter(|k| !matches!(k.kind, Kind::Later)).map(|k| k.name)
+}
+
+fn nearest_key(written: &str, keys: &'static [Key]) -> Option<&'static str> {
+    if let Some(exact) = keys.iter().find(|k| k.is_named(written)) {
+        return Some(exact.name);
+    }
+    let old_names = keys.iter().filter_map(|k| k.old_name);
+    let near = nearest(written, names(keys).chain(old_names))?;
+    keys.iter().find(|k| k.is_named(near)).map(|k| k.name)
+}
+
+/// The library keeps tables sorted by name; people read files from the top.
+fn in_order<'m, 'i>(table: &'m DeTable<'i>) -> Vec<Member<'m, 'i>> {
+    let mut members: Vec<_> = table.iter().collect();
+    members.sort_by_key(|(key, _)| key.span().start);
+    members
+}
