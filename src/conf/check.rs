@@ -130,10 +130,12 @@ impl<'a> Check<'a> {
         }
         let near = nearest(name, clusters.iter().map(|c| c.name.as_str()));
         let help = match near {
-            Some(near) => format!("write cluster = {near:?}, or add a section [cluster.{name}]"),
-            None => format!("add a section [cluster.{name}] with brokers = \"localhost:9092\""),
+            Some(near) => format!("write cluster = {near:?}, or add that section"),
+            None => format!("write it: [cluster.{name}], and below it brokers = \"localhost:9092\""),
         };
-        self.problems.push(look.place("cluster").problem(format!("there is no cluster {name:?}"), help));
+        self.problems.push(
+            look.place("cluster").problem(format!("cluster = {name:?}: there is no section [cluster.{name}]"), help),
+        );
         Cluster { name: name.into(), brokers: String::new(), librdkafka: Vec::new() }
     }
 
@@ -371,7 +373,8 @@ fn default_file_name(rotate: Rotate, lanes: u64) -> &'static str {
     }
 }
 
-/// The absolute path without `.`, `..` and symbolic links, as far as it exists: two spellings of one directory are equal.
+/// The absolute path without `.`, `..` and, as far as it exists, symbolic links: two spellings of one directory are
+/// equal.
 fn real_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut real = PathBuf::new();

@@ -1,6 +1,6 @@
 //! Configuration: a path comes in, what is meant goes out, or every problem at once.
 //!
-//! Two shapes: [`written`] is the text with its places, [`config`] the checked meaning; [`load`] is the one way from
+//! Two shapes: `written` is the text with its places, [`config`] the checked meaning; [`load`] is the one way from
 //! the first to the second, for start, check and reload alike. [`schema`] is the table of all keys.
 
 mod check;

@@ -30,9 +30,9 @@ impl<'t> Source<'t> {
         Source { file: file.into(), text }
     }
 
-    /// The place of a byte offset; one that lies beyond the text or inside a character counts as the next border before.
+    /// The place of a byte offset; one beyond the text or inside a character counts as the end of the text.
     pub fn place(&self, offset: usize) -> Place {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Place {
             file: self.file.clone(),

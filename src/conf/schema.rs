@@ -35,12 +35,6 @@ pub struct Key {
     pub help: &'static str,
 }
 
-impl Key {
-    pub fn is_named(&self, name: &str) -> bool {
-        self.name == name || self.old_name == Some(name)
-    }
-}
-
 const fn key(
     name: &'static str,
     kind: Kind,

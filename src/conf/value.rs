@@ -137,7 +137,11 @@ impl Reading<'_> {
             (Kind::AppIds, DeValue::Integer(_)) => format!("[{written}]"),
             _ => self.key.example.to_string(),
         };
-        format!("write {}, for example {} = {example}", self.key.kind.wanted(), self.name)
+        let wanted = self.key.kind.wanted();
+        match self.key.kind {
+            Kind::Choice { .. } | Kind::Flag => format!("write {} = {wanted}", self.name),
+            _ => format!("write {wanted}, for example {} = {example}", self.name),
+        }
     }
 
     fn items(&mut self, value: &Spanned<DeValue<'_>>, read: ReadItem) -> Option<Value> {
@@ -248,6 +252,7 @@ fn scalar(kind: &Kind, value: &DeValue<'_>) -> Result<Value, String> {
         Kind::Size { min, max, zero, power_of_two } => {
             let bytes = match integer(value) {
                 Some(bytes) => bytes,
+                None if value.is_integer() => return Err("is out of range".into()),
                 None => parse_size(text(usize::MAX)?)?,
             };
             if *zero && bytes == 0 {

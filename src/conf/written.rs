@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::place::{Place, Source};
 use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, nearest};
@@ -81,7 +81,7 @@ struct Walk<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
-type Member<'m, 'i> = (&'m Spanned<toml::de::DeString<'i>>, &'m Spanned<DeValue<'i>>);
+type Member<'m, 'i> = (&'m Spanned<DeString<'i>>, &'m Spanned<DeValue<'i>>);
 
 impl Walk<'_> {
     fn root(&mut self, root: &DeTable<'_>) -> Written {
@@ -94,8 +94,7 @@ impl Walk<'_> {
                 "cluster" => written.clusters = self.named_sections(key, value, CLUSTER),
                 "deliver" => written.deliver = self.named_sections(key, value, TASK),
                 "collect" | "etcd" => {
-                    let message = format!("[{}] is not available in this version", key.get_ref());
-                    self.add(key.span().start, message, "remove the section".into());
+                    self.later_sections(key, value.get_ref());
                 }
                 other => self.unknown_root(key.span().start, other, value.get_ref()),
             }
@@ -105,7 +104,7 @@ impl Walk<'_> {
 
     fn plain_section(
         &mut self,
-        key: &Spanned<toml::de::DeString<'_>>,
+        key: &Spanned<DeString<'_>>,
         value: &Spanned<DeValue<'_>>,
         keys: &'static [Key],
     ) -> Section {
@@ -125,7 +124,7 @@ impl Walk<'_> {
 
     fn named_sections(
         &mut self,
-        key: &Spanned<toml::de::DeString<'_>>,
+        key: &Spanned<DeString<'_>>,
         value: &Spanned<DeValue<'_>>,
         keys: &'static [Key],
     ) -> Vec<Section> {
@@ -165,7 +164,7 @@ impl Walk<'_> {
         for (key, value) in in_order(table) {
             let written = key.get_ref().as_ref();
             let at = key.span().start;
-            let Some(known) = keys.iter().find(|k| k.is_named(written)) else {
+            let Some(known) = find(keys, written) else {
                 let is_table = value.get_ref().is_table();
                 self.unknown_key(at, written, heading, is_table, keys);
                 continue;
@@ -189,8 +188,11 @@ impl Walk<'_> {
 
     fn unknown_key(&mut self, at: usize, written: &str, heading: &str, is_table: bool, keys: &'static [Key]) {
         let message = format!("unknown key {written} in {heading}");
-        let elsewhere = SECTIONS.iter().find(|(_, keys)| keys.iter().any(|k| k.is_named(written)));
-        let help = match (elsewhere, nearest_key(written, keys)) {
+        let home = |(section, keys): &(&'static str, &'static [Key])| Some((*section, find(keys, written)?));
+        let help = match (SECTIONS.iter().find_map(home), nearest_key(written, keys)) {
+            (Some((_, Key { kind: Kind::Later, .. })), _) => {
+                return self.add(at, format!("{written} is not available in this version"), "remove the line".into());
+            }
             (Some((section, _)), _) => format!("{written} belongs into {section}"),
             (_, Some(near)) => format!("write {near}"),
             _ if is_table => {
@@ -222,6 +224,19 @@ impl Walk<'_> {
         self.add(at, format!("{written} stands before every heading"), help);
     }
 
+    /// Sections that are planned: each name of a group is reported.
+    fn later_sections(&mut self, group: &Spanned<DeString<'_>>, value: &DeValue<'_>) {
+        let tables = value.as_table().into_iter().flatten().filter(|(_, value)| value.get_ref().is_table());
+        let mut headings: Vec<_> =
+            tables.map(|(name, _)| (name.span().start, format!("[{}.{}]", group.get_ref(), name.get_ref()))).collect();
+        if headings.is_empty() {
+            headings.push((group.span().start, format!("[{}]", group.get_ref())));
+        }
+        for (at, heading) in headings {
+            self.add(at, format!("{heading} is not available in this version"), "remove the section".into());
+        }
+    }
+
     fn add(&mut self, at: usize, message: String, help: String) {
         self.problems.push(self.source.place(at).problem(message, help));
     }
@@ -233,12 +248,13 @@ fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
 }
 
 fn nearest_key(written: &str, keys: &'static [Key]) -> Option<&'static str> {
-    if let Some(exact) = keys.iter().find(|k| k.is_named(written)) {
-        return Some(exact.name);
-    }
     let old_names = keys.iter().filter_map(|k| k.old_name);
     let near = nearest(written, names(keys).chain(old_names))?;
-    keys.iter().find(|k| k.is_named(near)).map(|k| k.name)
+    find(keys, near).map(|k| k.name)
+}
+
+fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
+    keys.iter().find(|k| k.name == name || k.old_name == Some(name))
 }
 
 /// The library keeps tables sorted by name; people read files from the top.

@@ -1,0 +1,419 @@
+//! What is refused: every message in full, for it is all that an operator has to mend the file with.
+
+use logmill::conf::{explain, load};
+
+use super::{Place, TASK_LINES, problems_of};
+
+/// [`TASK_LINES`] with one more line.
+#[track_caller]
+fn refused(line: &str, expected: &[&str]) {
+    assert_eq!(problems_of(&format!("{TASK_LINES}{line}\n")), expected, "{line}");
+}
+
+#[track_caller]
+fn refused_file(text: &str, expected: &[&str]) {
+    assert_eq!(problems_of(text), expected, "{text}");
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_or_their_place() {
+    refused("readres = 2", &["logmill.toml:10:1: unknown key readres in [deliver.game]; write readers"]);
+    refused("ring-size = \"1MiB\"", &["logmill.toml:10:1: unknown key ring-size in [deliver.game]; write ring_size"]);
+    refused("consumernum = 2", &["logmill.toml:10:1: unknown key consumernum in [deliver.game]; write readers"]);
+    refused(
+        "data_dir = \"x\"",
+        &["logmill.toml:10:1: unknown key data_dir in [deliver.game]; data_dir belongs into [process]"],
+    );
+    refused(
+        "[process]\ncolour = 1",
+        &["logmill.toml:11:1: unknown key colour in [process]; \
+           remove it; the keys of [process] are data_dir, cores, stop_timeout"],
+    );
+    refused(
+        "[deliver.game.24]\ntopics = []",
+        &["logmill.toml:10:15: unknown key 24 in [deliver.game]; \
+           names hold no dot: write the heading as [deliver.game_24]"],
+    );
+}
+
+#[test]
+fn numbers_out_of_range_and_of_wrong_type() {
+    let help = "write a whole number from 1 to 64, for example readers = 2";
+    for (written, what) in [
+        ("0", "is out of range"),
+        ("65", "is out of range"),
+        ("-1", "is out of range"),
+        ("99999999999999999999", "is out of range"),
+        ("2.5", "is a float"),
+        ("\"2\"", "is a string"),
+        ("[2]", "is an array"),
+    ] {
+        refused(&format!("readers = {written}"), &[&format!("logmill.toml:10:11: readers = {written} {what}; {help}")]);
+    }
+    refused(
+        "add_uuid = \"yes\"",
+        &["logmill.toml:10:12: add_uuid = \"yes\" is a string; write add_uuid = true or false"],
+    );
+}
+
+#[test]
+fn quantities_need_their_unit() {
+    let help = "write a duration from 1ms to 10s in quotes, for example poll_timeout = \"100ms\"";
+    for (written, what) in [
+        ("100", "has no unit"),
+        ("\"100\"", "has no unit (ms, s, m, h, d)"),
+        ("\"1 minute\"", "has the unit \"minute\", which is none of ms, s, m, h, d"),
+        ("\"1h\"", "is out of range"),
+        ("\"soon\"", "does not begin with a whole number"),
+    ] {
+        let expected = format!("logmill.toml:10:16: poll_timeout = {written} {what}; {help}");
+        refused(&format!("poll_timeout = {written}"), &[&expected]);
+    }
+    let help = "write a size from 1MiB to 1GiB that is a power of two in quotes, for example ring_size = \"16MiB\"";
+    for (written, what) in [
+        ("\"3MiB\"", "is not a power of two"),
+        ("\"64MB\"", "has the unit \"MB\", which is none of B, KiB, MiB, GiB, TiB"),
+        ("\"2GiB\"", "is out of range"),
+        ("-1", "is out of range"),
+    ] {
+        let expected = format!("logmill.toml:10:13: ring_size = {written} {what}; {help}");
+        refused(&format!("ring_size = {written}"), &[&expected]);
+    }
+}
+
+#[test]
+fn a_line_must_fit_a_quarter_of_the_ring() {
+    refused(
+        "ring_size = \"2MiB\"",
+        &["logmill.toml:10:13: max_line_bytes = 1MiB does not fit ring_size = 2MiB, which takes lines up to 448KiB; \
+           write ring_size = \"8MiB\" or max_line_bytes = \"448KiB\""],
+    );
+    refused(
+        "ring_size = \"4MiB\"\nmax_line_bytes = 983041",
+        &[
+            "logmill.toml:11:18: max_line_bytes = 983041B does not fit ring_size = 4MiB, which takes lines up to 960KiB; \
+           write ring_size = \"8MiB\" or max_line_bytes = \"960KiB\"",
+        ],
+    );
+    assert_eq!(problems_of(&format!("{TASK_LINES}ring_size = \"4MiB\"\nmax_line_bytes = 983040\n")), [""; 0]);
+}
+
+#[test]
+fn words_that_are_unknown_or_planned() {
+    refused(
+        "rotate = \"daily\"",
+        &["logmill.toml:10:10: rotate = \"daily\" is not one of the known words; \
+           write rotate = \"none\" or \"day\" or \"hour\""],
+    );
+    refused(
+        "sink = \"kafka\"",
+        &["logmill.toml:10:8: sink = \"kafka\" is not available in this version; write sink = \"file\""],
+    );
+    refused(
+        "assignment = \"group\"",
+        &["logmill.toml:10:14: assignment = \"group\" is not available in this version; \
+           write assignment = \"static\""],
+    );
+    refused(
+        "fetch = \"native\"",
+        &["logmill.toml:10:9: fetch = \"native\" is not available in this version; write fetch = \"librdkafka\""],
+    );
+    refused("sink_topic = \"x\"", &["logmill.toml:10:1: sink_topic is not available in this version; remove the line"]);
+    refused("lag_alert = 9", &["logmill.toml:10:1: lag_alert is not available in this version; remove the line"]);
+    refused(
+        "[process]\nsocket = \"run/logmill.sock\"\n[collect.web]\ntopic = \"w\"\n[collect.app]\n[etcd]\nendpoints = []",
+        &[
+            "logmill.toml:11:1: socket is not available in this version; remove the line",
+            "logmill.toml:12:10: [collect.web] is not available in this version; remove the section",
+            "logmill.toml:14:10: [collect.app] is not available in this version; remove the section",
+            "logmill.toml:15:2: [etcd] is not available in this version; remove the section",
+        ],
+    );
+}
+
+#[test]
+fn file_names_need_their_number_and_lane() {
+    refused(
+        "file_name = \"log.%Y\"",
+        &["logmill.toml:10:13: file_name = \"log.%Y\": {seq} is missing; \
+           every file needs its number, for example log.%Y-%m-%d_{seq}"],
+    );
+    refused(
+        "lanes = 4\nfile_name = \"log_{seq}\"",
+        &["logmill.toml:11:13: file_name = \"log_{seq}\": {lane} is missing, and lanes = 4; \
+           write file_name = \"{lane}_log_{seq}\", or lanes = 1"],
+    );
+    refused(
+        "transform = \"none\"\nfile_name = \"{log_name}_{seq}\"",
+        &["logmill.toml:11:13: file_name = \"{log_name}_{seq}\": {app_id}, {log_name} and {event_name} are not known \
+           with transform = \"none\"; use {topic}, {partition} or {lane}"],
+    );
+}
+
+#[test]
+fn one_key_under_two_names() {
+    refused(
+        "consumerNum = 2\nreaders = 3",
+        &["logmill.toml:11:1: readers and consumerNum are the same key; keep readers and remove consumerNum"],
+    );
+    refused("queue = [\"b\"]", &["logmill.toml:10:1: queue and topics are the same key; keep topics and remove queue"]);
+    refused("group_id = \"h\"", &["logmill.toml:10:1: group_id is written twice; keep one and remove the other"]);
+}
+
+#[test]
+fn clusters_that_are_not_there() {
+    refused(
+        "cluster = \"defualt\"",
+        &["logmill.toml:10:11: cluster = \"defualt\": there is no section [cluster.defualt]; \
+           write cluster = \"default\", or add that section"],
+    );
+    refused(
+        "exchange = \"eu\"",
+        &["logmill.toml:10:12: cluster = \"eu\": there is no section [cluster.eu]; \
+           write it: [cluster.eu], and below it brokers = \"localhost:9092\""],
+    );
+}
+
+#[test]
+fn brokers_and_properties() {
+    let task_lines = TASK_LINES.lines().skip(3).fold(String::new(), |text, line| text + line + "\n");
+    let expected = [
+        "logmill.toml:2:11: brokers = \"localhost:99999\" holds a port that is not between 1 and 65535; \
+         write host:port, several with commas between, in one pair of quotes, \
+         for example brokers = \"localhost:9092\"",
+        "logmill.toml:3:16: security of librdkafka is a table; \
+         write the whole name in quotes: \"security.protocol\" = …",
+        "logmill.toml:3:43: \"group.id\" may not be set here; remove it and write group_id in the task",
+        "logmill.toml:5:11: brokers = [\"a:1\"] is an array; \
+         write host:port, several with commas between, in one pair of quotes, \
+         for example brokers = \"localhost:9092\"",
+    ];
+    let clusters = "[cluster.default]\nbrokers = \"localhost:99999\"\n\
+                    librdkafka = { security.protocol = \"SSL\", \"group.id\" = \"g\" }\n\
+                    [cluster.eu]\nbrokers = [\"a:1\"]\n";
+    refused_file(&format!("{clusters}{task_lines}"), &expected);
+}
+
+#[test]
+fn starts_and_zones() {
+    let zone = "write a fixed offset from UTC from -23:59 to +23:59 in quotes, for example timezone = \"+08:00\"";
+    refused(
+        "timezone = \"Asia/Shanghai\"",
+        &[&format!("logmill.toml:10:12: timezone = \"Asia/Shanghai\" is no offset from UTC; {zone}")],
+    );
+    let start = "write \"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00+08:00\" or milliseconds, \
+                 for example start = \"earliest\"";
+    let no_zone = "is neither earliest, latest nor a time with its zone";
+    refused("start = \"2025-01-01\"", &[&format!("logmill.toml:10:9: start = \"2025-01-01\" {no_zone}; {start}")]);
+    refused("start = 2025-01-01", &[&format!("logmill.toml:10:9: start = 2025-01-01 {no_zone}; {start}")]);
+    let seconds = "is before 1973 in milliseconds (are these seconds?)";
+    refused("start = 1608184243", &[&format!("logmill.toml:10:9: start = 1608184243 {seconds}; {start}")]);
+}
+
+#[test]
+fn lists_point_at_the_element() {
+    let topics = "write a list of 1 to 64 topic names of at most 249 letters, digits, '.', '_' and '-'";
+    let text = TASK_LINES.replace("[\"a\"]", "[\"a/b\", \"x\",\n \"x\", 3]").replace("[24]", "[\"24\"]");
+    refused_file(
+        &text,
+        &[
+            &format!(
+                "logmill.toml:5:11: topics: \"a/b\" is no legal topic name; \
+                 {topics}, for example topics = [\"mulog_clean_24\"]"
+            ),
+            "logmill.toml:6:2: topics: \"x\" stands twice in the list; remove one of the two",
+            &format!("logmill.toml:6:7: topics: 3 is an integer; {topics}, for example topics = [\"mulog_clean_24\"]"),
+            "logmill.toml:8:12: app_ids: \"24\" is a string; \
+             write a list of 1 to 1024 whole numbers without quotes, for example app_ids = [24]",
+        ],
+    );
+    refused_file(
+        &TASK_LINES.replace("[\"a\"]", "\"a\""),
+        &[&format!("logmill.toml:5:10: topics = \"a\" is a string; {topics}, for example topics = [\"a\"]")],
+    );
+    let many: Vec<String> = (0..65).map(|n| format!("\"t{n}\"")).collect();
+    let refused = problems_of(&TASK_LINES.replace("\"a\"", &many.join(",")));
+    assert!(refused.len() == 1 && refused[0].contains("has more than 64 elements"), "{refused:?}");
+}
+
+/// The task above once more under another name, with `changes`.
+fn second_task(changes: [(&str, &str); 2]) -> String {
+    let second = TASK_LINES.lines().skip(3).fold(String::new(), |text, line| text + line + "\n");
+    changes.iter().fold(second.replace("deliver.game", "deliver.two"), |text, (from, to)| text.replace(from, to))
+}
+
+#[test]
+fn a_topic_is_read_once_by_a_group() {
+    let two = second_task([("\"a\"", "\"b\", \"a\""), ("\"out\"", "\"out2\"")]);
+    refused(
+        &two,
+        &["logmill.toml:11:16: topics: \"a\" is read by game already in the group \"g\", here by two; \
+           remove it from one of the two tasks, or give this one a group_id of its own"],
+    );
+    let other_group = two.replace("\"g\"", "\"h\"");
+    assert_eq!(problems_of(&format!("{TASK_LINES}{other_group}")), [""; 0]);
+}
+
+#[test]
+fn a_directory_belongs_to_one_task() {
+    let two = second_task([("\"a\"", "\"b\""), ("\"out\"", "\"./x/../out/\"")]);
+    refused(
+        &two,
+        &["logmill.toml:15:7: dir = \"./x/../out/\" of two is used by [deliver.game] already; \
+           write a directory of its own, for example dir = \"data/out/two\""],
+    );
+    refused_file(
+        &TASK_LINES.replace("\"out\"", "\"data\""),
+        &["logmill.toml:9:7: dir = \"data\" of game is used by [process] data_dir already; \
+           write a directory of its own, for example dir = \"data/out/game\""],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_directory_is_that_directory() {
+    let place = Place::new();
+    let root = place.dir.path();
+    std::fs::create_dir(root.join("out")).expect("a directory");
+    std::os::unix::fs::symlink(root.join("out"), root.join("link")).expect("a link");
+    let dir = |name: &str| format!("{:?}", root.join(name).join("deep"));
+    let two = second_task([("\"a\"", "\"b\""), ("\"out\"", &dir("link"))]);
+    let refused = place.load(&format!("{}{two}", TASK_LINES.replace("\"out\"", &dir("out"))));
+    assert!(refused.is_err_and(|p| p.len() == 1 && p[0].message.contains("used by [deliver.game] already")));
+}
+
+#[test]
+fn mandatory_keys_are_asked_for() {
+    refused_file(
+        "[cluster.default]\n\n[deliver.game]\n",
+        &[
+            "logmill.toml:1:10: [cluster.default] has no brokers; \
+             write brokers = \"localhost:9092\" below it (where to ask for the cluster's brokers)",
+            "logmill.toml:3:10: [deliver.game] has no topics; \
+             write topics = [\"mulog_clean_24\"] below it (Kafka topics to read, all partitions)",
+            "logmill.toml:3:10: [deliver.game] has no group_id; \
+             write group_id = \"logmill_24\" below it (consumer group whose position is kept)",
+            "logmill.toml:3:10: [deliver.game] has no dir; \
+             write dir = \"data/out/24\" below it (directory of the output files)",
+            "logmill.toml:3:10: [deliver.game] has no app_ids; \
+             write app_ids = [24] below it (project numbers whose records are accepted)",
+            "logmill.toml:3:10: [deliver.game] has no settings_dir; \
+             write settings_dir = \"conf/settings\" below it (the projects' metadata and filter files)",
+        ],
+    );
+    refused_file(
+        "",
+        &["logmill.toml: there is no task in this file; \
+           write a section [deliver.NAME]; the delivered conf/logmill.toml shows one"],
+    );
+}
+
+#[test]
+fn headings_that_are_wrong() {
+    refused_file(
+        "readers = 2\n[delivery.game]\n[cluster]\nbrokers = \"a:1\"\n",
+        &[
+            "logmill.toml:1:1: readers stands before every heading; write readers below the heading [system]",
+            "logmill.toml:2:2: unknown section [delivery]; write [deliver.NAME]",
+            "logmill.toml:4:1: brokers stands directly in [cluster], which needs a name; \
+             write the heading as [cluster.NAME], for example [cluster.default]",
+        ],
+    );
+    refused_file(
+        "process = 1\n[[deliver.c]]\n",
+        &[
+            "logmill.toml:1:1: process is a heading, not a key; write [process]",
+            "logmill.toml:2:11: deliver.c is a list; write [deliver.c] with single brackets, each name once",
+        ],
+    );
+    let illegal = TASK_LINES.replace("deliver.game", "deliver.\"a b\"");
+    refused_file(
+        &illegal,
+        &["logmill.toml:4:10: \"a b\" is no legal name of a section; write 1 to 64 letters, digits, _ and -"],
+    );
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_the_only_problem() {
+    let toml = "write key = value, text as \"text\", lists as [1, 2], headings as [deliver.name]";
+    refused(
+        "checkpoint_interval = 10s\nreadres = 2",
+        &["logmill.toml:10:23: this is no TOML: string values must be quoted, expected literal string; \
+           write \"10s\" with quotes"],
+    );
+    refused("topics: [1]", &[&format!("logmill.toml:10:9: this is no TOML: key with no value, expected `=`; {toml}")]);
+    refused("[process", &[&format!("logmill.toml:10:9: this is no TOML: unclosed table, expected `]`; {toml}")]);
+    refused(
+        "add_uuid = True",
+        &["logmill.toml:10:12: this is no TOML: invalid boolean, expected `true`; \
+           write true or false in small letters"],
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    refused(
+        "readres = 2\nwriters = 0\ncluster = \"eu\"\nfile_name = \"x\"\nwriters = 1\n[process]\ncores = [0, 0]\n[etcd]",
+        &[
+            "logmill.toml:10:1: unknown key readres in [deliver.game]; write readers",
+            "logmill.toml:11:11: writers = 0 is out of range; \
+             write a whole number from 1 to 64, for example writers = 1",
+            "logmill.toml:12:11: cluster = \"eu\": there is no section [cluster.eu]; \
+             write it: [cluster.eu], and below it brokers = \"localhost:9092\"",
+            "logmill.toml:13:13: file_name = \"x\": {seq} is missing; \
+             every file needs its number, for example log.%Y-%m-%d_{seq}",
+            "logmill.toml:14:1: writers is written twice; keep one and remove the other",
+            "logmill.toml:16:9: cores = [0, 0] is no list of core numbers; \
+             write \"auto\" or a list of different core numbers below 1024, for example cores = [0, 1]",
+            "logmill.toml:17:2: [etcd] is not available in this version; remove the section",
+        ],
+    );
+}
+
+#[test]
+fn columns_count_characters_behind_a_byte_order_mark() {
+    refused_file(
+        "\u{feff}[etcd]\r\n[cluster.default]\r\nbrokers = \"ü\" # ü\r\n\
+         librdkafka = { \"ü\" = \"ü\", \"group.id\" = \"\" }\r\n",
+        &[
+            "logmill.toml:1:2: [etcd] is not available in this version; remove the section",
+            "logmill.toml:4:27: \"group.id\" may not be set here; remove it and write group_id in the task",
+        ],
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let place = Place::new();
+    let missing = load(&place.file()).err().expect("there is no file");
+    assert!(missing.len() == 1 && missing[0].message.contains("No such file"), "{missing:?}");
+    std::fs::write(place.file(), b"[process]\ndata_dir = \"\xff\"\n").expect("the file");
+    let not_text = load(&place.file()).err().expect("it is no UTF-8");
+    assert_eq!(place.shown(&not_text), ["logmill.toml:2:13: is no UTF-8 text from here on; save the file as UTF-8"]);
+    let large = format!("{TASK_LINES}#{}", "x".repeat(1 << 20));
+    assert_eq!(problems_of(&large), ["logmill.toml: is larger than 1 MiB; is this the configuration file?"]);
+}
+
+#[test]
+fn a_missing_settings_directory_is_named() {
+    let place = Place::new();
+    let missing = TASK_LINES.replace("SETTINGS", "no/such/place");
+    let problems = place.load(&missing).err().expect("there is no such directory");
+    let here = std::env::current_dir().expect("the working directory");
+    let expected = format!(
+        "logmill.toml:8:16: settings_dir = \"no/such/place\" is no directory; \
+         make it, or write a directory that is there; a relative path begins at {}",
+        here.display()
+    );
+    assert_eq!(place.shown(&problems), [expected]);
+}
+
+#[test]
+fn problems_are_shown_with_their_line() {
+    let place = Place::new();
+    let problems = place.load(&format!("{TASK_LINES}\treaders = 0 # two\n")).err().expect("0 readers");
+    let shown = explain(&problems).replace(&format!("{}/", place.dir.path().display()), "");
+    let expected = "readers = 0 is out of range\n  --> logmill.toml:10:12\n   |\n10 | \treaders = 0 # two\n   \
+                    | \t          ^\n   = write a whole number from 1 to 64, for example readers = 2\n\n";
+    assert_eq!(shown, expected);
+}
