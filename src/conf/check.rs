@@ -167,7 +167,7 @@ impl<'a> Check<'a> {
         }
         let problem = match Template::parse(written) {
             Err(reason) => {
-                let (what, help) = reason.split_once("; ").unwrap_or((&reason, ""));
+                let (what, help) = reason.split_once("; ").unwrap_or((&reason, "write such as log.%Y-%m-%d_{seq}"));
                 Some((what.to_string(), help.to_string()))
             }
             Ok(name) if lanes > 1 && !name.has_lane() => Some((

@@ -207,3 +207,27 @@ fn examples_in_messages_are_accepted() {
     let text = section("process", PROCESS) + &section("cluster.default", CLUSTER) + &section("deliver.game", TASK);
     place.load(&text).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
 }
+
+proptest::proptest! {
+    /// Whatever is damaged in a file, it is read or refused, and every problem lies in the file.
+    #[test]
+    fn a_damaged_file_is_read_or_refused(
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        cut in 0..12usize,
+        put in "[a-z0-9=\"\\[\\]{}.#, \n-]{0,6}",
+    ) {
+        let text = std::fs::read_to_string("conf/logmill.toml").expect("the delivered file");
+        let mut letters: Vec<char> = with_every_key_set(&text).chars().collect();
+        let start = at.index(letters.len());
+        let end = (start + cut).min(letters.len());
+        letters.splice(start..end, put.chars());
+        let damaged: String = letters.into_iter().collect();
+        let place = Place::new();
+        let problems = place.load(&damaged).err().unwrap_or_default();
+        for problem in problems {
+            let line = damaged.split('\n').nth(problem.line.saturating_sub(1)).expect("the line is there");
+            proptest::prop_assert!(problem.column <= line.chars().count() + 1, "{}", problem);
+            proptest::prop_assert!(!problem.message.is_empty() && !problem.help.is_empty(), "{}", problem);
+        }
+    }
+}

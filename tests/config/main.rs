@@ -29,7 +29,10 @@ struct Place {
 impl Place {
     fn new() -> Place {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(dir.path().join("settings")).expect("the settings directory");
+        let settings = dir.path().join("settings");
+        std::fs::create_dir(&settings).expect("the settings directory");
+        let entry = r##"[{ "log_name": "*", "metadata": { "#account_id": { "field": "role_id" } } }]"##;
+        std::fs::write(settings.join("mthinkingdata:metadata.24.json"), entry).expect("the settings");
         Place { dir }
     }
 

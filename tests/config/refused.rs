@@ -371,6 +371,16 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn a_fault_that_tasks_share_is_told_once() {
+    let two = second_task([("\"a\"", "\"b\""), ("\"out\"", "\"out2\"")]);
+    refused(
+        &format!("{two}[system]\nring_size = \"2MiB\""),
+        &["logmill.toml:17:13: max_line_bytes = 1MiB does not fit ring_size = 2MiB, which takes lines up to 448KiB; \
+           write ring_size = \"8MiB\" or max_line_bytes = \"448KiB\""],
+    );
+}
+
+#[test]
 fn columns_count_characters_behind_a_byte_order_mark() {
     refused_file(
         "\u{feff}[etcd]\r\n[cluster.default]\r\nbrokers = \"ü\" # ü\r\n\
