@@ -88,6 +88,13 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn limits_belong_to_the_range() {
+    let task = task(&format!("{TASK_LINES}readers = 64\nlanes = 1024\npoll_timeout = \"10s\"\nring_size = \"1GiB\"\n"));
+    assert_eq!((task.readers, task.lanes, task.ring_size), (64, 1024, 1 << 30));
+    assert_eq!(task.poll_timeout, Duration::from_secs(10));
+}
+
+#[test]
 fn a_task_falls_back_to_system_and_then_to_the_default() {
     let text = format!(
         "{TASK_LINES}readers = 3\n[system]\nreaders = 4\nwriters = 5\nlanes = 8\ngroup_id = \"s\"\n\
