@@ -37,8 +37,9 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn process(&self) -> Process {
+    fn process(&mut self) -> Process {
         let look = Look { keys: PROCESS, sections: [&self.written.process; 2] };
+        self.no_file(&look, "data_dir");
         Process {
             data_dir: look.text("data_dir").into(),
             cores: look.cores("cores"),
@@ -74,6 +75,7 @@ impl<'a> Check<'a> {
             "hour" => Rotate::Hour,
             _ => Rotate::None,
         };
+        self.no_file(&look, "dir");
         self.line_in_ring(&look);
         self.idle_keys(&look);
         Deliver {
@@ -120,6 +122,14 @@ impl<'a> Check<'a> {
                 format!("make it, or write a directory that is there; a relative path begins at {}", here.display());
             self.problems
                 .push(look.place("settings_dir").problem(format!("settings_dir = {dir:?} is no directory"), help));
+        }
+    }
+
+    fn no_file(&mut self, look: &Look<'_>, key: &str) {
+        let dir = look.text(key);
+        if Path::new(dir).is_file() {
+            let message = format!("{key} = {dir:?} is a file");
+            self.problems.push(look.place(key).problem(message, "write a directory, or one that is still to be made"));
         }
     }
 

@@ -8,7 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::place::{Place, Source};
 use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, nearest};
-use super::value::{Kind, NAME_MAX, Reading, Value, is_name};
+use super::value::{NAME_MAX, Reading, Value, is_name};
 use crate::flow::problem::Problem;
 
 /// A whole file. Named sections stand in the order of the file.
@@ -169,7 +169,7 @@ impl Walk<'_> {
                 self.unknown_key(at, written, heading, is_table, keys);
                 continue;
             };
-            if matches!(known.kind, Kind::Later) {
+            if !known.is_available() {
                 self.add(at, format!("{written} is not available in this version"), "remove the line".into());
                 continue;
             }
@@ -190,7 +190,7 @@ impl Walk<'_> {
         let message = format!("unknown key {written} in {heading}");
         let home = |(section, keys): &(&'static str, &'static [Key])| Some((*section, find(keys, written)?));
         let help = match (SECTIONS.iter().find_map(home), nearest_key(written, keys)) {
-            (Some((_, Key { kind: Kind::Later, .. })), _) => {
+            (Some((_, key)), _) if !key.is_available() => {
                 return self.add(at, format!("{written} is not available in this version"), "remove the line".into());
             }
             (Some((section, _)), _) => format!("{written} belongs into {section}"),
@@ -244,7 +244,7 @@ impl Walk<'_> {
 
 /// Names that may be proposed to an operator.
 fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
-    keys.iter().filter(|k| !matches!(k.kind, Kind::Later)).map(|k| k.name)
+    keys.iter().filter(|k| k.is_available()).map(|k| k.name)
 }
 
 fn nearest_key(written: &str, keys: &'static [Key]) -> Option<&'static str> {

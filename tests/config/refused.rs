@@ -103,7 +103,7 @@ fn words_that_are_unknown_or_planned() {
     refused(
         "rotate = \"daily\"",
         &["logmill.toml:10:10: rotate = \"daily\" is not one of the known words; \
-           write rotate = \"none\" or \"day\" or \"hour\""],
+           write rotate = \"day\" or \"hour\" or \"none\""],
     );
     refused(
         "sink = \"kafka\"",
@@ -269,7 +269,20 @@ fn a_directory_belongs_to_one_task() {
     );
 }
 
-#[cfg(unix)]
+#[test]
+fn a_directory_is_no_file() {
+    refused(
+        "[process]\ndata_dir = \"Cargo.toml\"",
+        &[
+            "logmill.toml:11:12: data_dir = \"Cargo.toml\" is a file; write a directory, or one that is still to be made",
+        ],
+    );
+    refused_file(
+        &TASK_LINES.replace("\"out\"", "\"Cargo.lock\""),
+        &["logmill.toml:9:7: dir = \"Cargo.lock\" is a file; write a directory, or one that is still to be made"],
+    );
+}
+
 #[test]
 fn a_link_to_a_directory_is_that_directory() {
     let place = Place::new();
@@ -290,9 +303,9 @@ fn mandatory_keys_are_asked_for() {
             "logmill.toml:1:10: [cluster.default] has no brokers; \
              write brokers = \"localhost:9092\" below it (where to ask for the cluster's brokers)",
             "logmill.toml:3:10: [deliver.game] has no topics; \
-             write topics = [\"mulog_clean_24\"] below it (Kafka topics to read, all partitions)",
+             write topics = [\"mulog_clean_24\"] below it (topics to read, all partitions)",
             "logmill.toml:3:10: [deliver.game] has no group_id; \
-             write group_id = \"logmill_24\" below it (consumer group whose position is kept)",
+             write group_id = \"logmill_24\" below it (consumer group of the stored position)",
             "logmill.toml:3:10: [deliver.game] has no dir; \
              write dir = \"data/out/24\" below it (directory of the output files)",
             "logmill.toml:3:10: [deliver.game] has no app_ids; \
