@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::conf::parse_timezone;
 
@@ -60,9 +60,10 @@ pub struct Demo {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("rules").required(true).args(["settings", "task"])))]
 pub struct Transform {
     /// A directory with mthinkingdata:metadata.N.json and mthinkingdata:filter.N.json
-    #[arg(long, value_name = "DIR", requires = "app_id", required_unless_present = "task")]
+    #[arg(long, value_name = "DIR", requires = "app_id")]
     pub settings: Option<PathBuf>,
     /// The project number, N in the names of the settings files
     #[arg(long, value_name = "N", requires = "settings")]
