@@ -6,6 +6,7 @@ pub mod cli;
 pub mod conf;
 pub mod flow;
 pub mod ledger;
+pub mod reader;
 pub mod ring;
 pub mod sys;
 pub mod transform;

@@ -1,0 +1,115 @@
+//! A reader thread: its partitions' records in, published entries out.
+//!
+//! wait -> take a batch -> unpack, transform, build each line in the ring -> publish -> wake the writers -> free.
+
+pub mod kafka;
+mod outlet;
+pub mod route;
+pub mod scout;
+mod turn;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::flow::cluster::Cluster;
+use crate::flow::problem::LastError;
+use crate::flow::span::Mark;
+use crate::ring::layout::Work;
+use crate::transform::{Options, Program};
+
+/// What a reader is built from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub task: String,
+    /// Its number among the task's readers.
+    pub index: usize,
+    pub cluster: Cluster,
+    pub group_id: String,
+    /// Marks name a topic by its index here.
+    pub topics: Vec<String>,
+    /// False: values go as they are, once unpacked.
+    pub transform: bool,
+    pub options: Options,
+    pub rules: route::Rules,
+    pub poll_timeout: Duration,
+    /// Records a second; 0 = no limit.
+    pub rate_limit: u64,
+    /// Parked records the queue may hold.
+    pub failures_max: u64,
+    /// Records under which the process died too often: parked as E21_CRASH.
+    pub deadly: Vec<Work>,
+}
+
+/// To a reader.
+#[derive(Debug, Clone)]
+pub enum Control {
+    /// Take these partitions too.
+    Assign(Vec<Mark>),
+    /// Stop each partition at this (topic, partition, offset), and say when all are there.
+    EndAt(Vec<(u16, i32, i64)>),
+    /// Publish what is in hand and rest; answered by [`Event::Paused`] once the ring is empty.
+    Pause,
+    Resume,
+    /// From the next record on.
+    Program(Arc<Program>),
+    Stop,
+}
+
+/// From a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The ring is empty and nothing is in hand.
+    Paused,
+    /// All partitions are at the end they were given.
+    AtEnd,
+    /// A partition cannot be read on; the others go on.
+    Broken { topic: u16, partition: i32, offset: i64, reason: String },
+}
+
+/// What the whole task shares: counted by its readers, read by whoever asks.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Records in the failure queue.
+    pub failures: AtomicU64,
+}
+
+/// What others may see of a reader while it works.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    pub consumed: AtomicU64,
+    pub written: AtomicU64,
+    pub filtered: AtomicU64,
+    pub parked: AtomicU64,
+    /// It waits for room in its ring.
+    pub blocked: AtomicBool,
+    /// Kafka's timestamp of the newest record taken, milliseconds since the epoch.
+    pub newest_ms: AtomicI64,
+    pub last_error: LastError,
+}
+
+impl Gauge {
+    /// Takes over the sums of all the reader's marks.
+    pub fn follow(&self, marks: &[Mark]) {
+        let mut sum = crate::flow::span::Counts::default();
+        marks.iter().for_each(|m| sum.add(m.counts));
+        self.consumed.store(sum.consumed, Ordering::Relaxed);
+        self.written.store(sum.written, Ordering::Relaxed);
+        self.filtered.store(sum.filtered, Ordering::Relaxed);
+        self.parked.store(sum.parked, Ordering::Relaxed);
+    }
+}
+
+/// The ends of a reader's channels.
+pub struct Wires {
+    pub control: Receiver<Control>,
+    /// One for each writer.
+    pub writers: Vec<Sender<crate::writer::Message>>,
+    /// To the engine; false once nobody listens.
+    pub report: Box<dyn Fn(Event) + Send>,
+}
+
+pub use turn::Reader;

@@ -1,0 +1,228 @@
+//! The reader's way out: room in the ring, lines and parked records into it, entries published, writers woken.
+//!
+//! A wait for room is also a wait for control: whatever the reader waits for, it can be paused and stopped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError};
+
+use super::{Control, Event, Gauge, Settings, Shared, Wires};
+use crate::flow::clock;
+use crate::flow::record::Record;
+use crate::flow::tally::Code;
+use crate::ledger::failures::Failure;
+use crate::ring::publish::{Attempt, Publisher, RouteId, line_bytes_max};
+use crate::ring::set::MapSet;
+use crate::transform::{Out, Parked, Ready, Stop};
+use crate::writer::Message;
+
+/// How often a reader that waits looks at what the writers have applied.
+const LOOK: Duration = Duration::from_millis(1);
+/// One ERROR line per code in this time.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The reader was told to stop, or nobody listens any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// The way out.
+pub struct Outlet {
+    settings: Settings,
+    pub publisher: Publisher,
+    maps: Arc<MapSet>,
+    wires: Wires,
+    pub gauge: Arc<Gauge>,
+    shared: Arc<Shared>,
+    /// Control that came while something else was waited for.
+    later: VecDeque<Control>,
+    /// When a parked record of each code was last named in the log.
+    logged: Vec<Option<Instant>>,
+}
+
+impl Outlet {
+    pub fn new(
+        settings: Settings,
+        publisher: Publisher,
+        maps: Arc<MapSet>,
+        wires: Wires,
+        gauge: Arc<Gauge>,
+        shared: Arc<Shared>,
+    ) -> Outlet {
+        Outlet { settings, publisher, maps, wires, gauge, shared, later: VecDeque::new(), logged: vec![None; Code::COUNT] }
+    }
+
+    /// Control for the thread's own loop; pausing and stopping happen in here.
+    pub fn control(&mut self) -> Result<Option<Control>, Stopped> {
+        if let Some(control) = self.later.pop_front() {
+            return Ok(Some(control));
+        }
+        match self.wires.control.try_recv() {
+            Ok(Control::Stop) => Err(Stopped),
+            Ok(Control::Pause) => self.rest().map(|()| None),
+            Ok(other) => Ok(Some(other)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Stopped),
+        }
+    }
+
+    /// Waits a moment, or until control comes.
+    pub fn wait(&mut self, time: Duration) -> Result<(), Stopped> {
+        match self.wires.control.recv_timeout(time) {
+            Ok(Control::Stop) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
+            Ok(Control::Pause) => self.rest(),
+            Ok(other) => {
+                self.later.push_back(other);
+                Ok(())
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+        }
+    }
+
+    pub fn report(&self, event: Event) {
+        (self.wires.report)(event);
+    }
+
+    /// Begins an entry, waiting for room as long as it takes.
+    pub fn room(&mut self) -> Result<(), Stopped> {
+        while !self.publisher.begin() {
+            self.free();
+            if self.publisher.begin() {
+                break;
+            }
+            self.gauge.blocked.store(true, Ordering::Relaxed);
+            self.wait(LOOK)?;
+        }
+        self.gauge.blocked.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Hands over what is in the making.
+    pub fn publish(&mut self) -> Result<(), Stopped> {
+        let Some(entry) = self.publisher.publish() else { return Ok(()) };
+        for writer in 0..self.wires.writers.len() {
+            if entry.writers >> writer & 1 == 1 {
+                let mut message = Message::Entry { ring: self.settings.index, pos: entry.pos };
+                while let Err(refused) = self.wires.writers[writer].send_timeout(message, LOOK) {
+                    message = match refused {
+                        SendTimeoutError::Timeout(message) => message,
+                        SendTimeoutError::Disconnected(_) => return Err(Stopped),
+                    };
+                    self.wait(Duration::ZERO)?;
+                }
+            }
+        }
+        self.gauge.follow(self.publisher.marks());
+        Ok(())
+    }
+
+    /// Gives space back that the writers have applied; true where nothing is owed.
+    pub fn free(&mut self) -> bool {
+        let (maps, index) = (&self.maps, self.settings.index);
+        match self.publisher.free(|writer| maps.applied(writer, index)) {
+            Ok(empty) => empty,
+            Err(what) => panic!("{}: reader {index}: {what}", self.settings.task),
+        }
+    }
+
+    /// Builds a record's line in the ring.
+    pub fn line(&mut self, route: RouteId, ready: &mut Ready<'_>) -> Attempt<Parked> {
+        self.publisher.line(route, |room, tally| {
+            let mut out = Out::new(room);
+            match ready.emit(&mut out, tally) {
+                Ok(()) => Attempt::Done(out.len()),
+                Err(Stop::Full) => Attempt::Full,
+                Err(Stop::Parked(parked)) => Attempt::Failed(parked),
+            }
+        })
+    }
+
+    /// Puts bytes into the ring as they are.
+    pub fn bytes(&mut self, route: RouteId, parts: &[&[u8]]) -> Attempt<()> {
+        self.publisher.line(route, |room, _| {
+            let mut out = Out::new(room);
+            parts.iter().for_each(|part| out.put(part));
+            if out.is_full() { Attempt::Full } else { Attempt::Done(out.len()) }
+        })
+    }
+
+    /// Waits while the failure queue is full, after handing over what came before.
+    pub fn room_for_failure(&mut self) -> Result<(), Stopped> {
+        let full = |shared: &Shared, max| shared.failures.load(Ordering::Relaxed) >= max;
+        if full(&self.shared, self.settings.failures_max) {
+            self.publish()?;
+            let text = format!(
+                "the failure queue holds {} records, failures_max; the task waits until some are retried or cleared",
+                self.settings.failures_max
+            );
+            log::error!("{}: {text}", self.settings.task);
+            self.gauge.last_error.set(text);
+            while full(&self.shared, self.settings.failures_max) {
+                self.free();
+                self.wait(LOOK)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The failure queue's line for a record.
+    pub fn failure_line(&self, record: &Record<'_>, payload: Option<&[u8]>, k: u32, parked: &Parked) -> Vec<u8> {
+        let mut failure = Failure {
+            code: parked.code.name().into(),
+            detail: parked.detail.clone(),
+            topic: record.topic.into(),
+            partition: record.partition,
+            offset: record.offset,
+            k,
+            timestamp_ms: record.timestamp_ms,
+            parked_ms: clock::now_ms(),
+            attempts: 1,
+            bytes: 0,
+            payload: Vec::new(),
+        };
+        failure.keep(payload, line_bytes_max(self.publisher.ring().size()));
+        failure.line()
+    }
+
+    /// Counts a parked record, and says so once per code in a while.
+    pub fn count_failure(&mut self, record: &Record<'_>, k: u32, parked: &Parked) {
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        let last = &mut self.logged[parked.code as usize];
+        if last.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            *last = Some(Instant::now());
+            let Record { topic, partition, offset, .. } = record;
+            let (task, code, detail) = (&self.settings.task, parked.code.name(), &parked.detail);
+            log::error!("{task}: parked {code} {topic}/{partition}/{offset}/{k}: {detail}");
+        }
+    }
+
+    /// Publishes, lets the ring run empty, says so, and rests until told to go on.
+    fn rest(&mut self) -> Result<(), Stopped> {
+        self.publish()?;
+        let mut told = false;
+        loop {
+            if !told && self.free() {
+                self.gauge.follow(self.publisher.marks());
+                self.report(Event::Paused);
+                told = true;
+            }
+            let control = if told {
+                self.wires.control.recv().map_err(|_| Stopped)?
+            } else {
+                match self.wires.control.recv_timeout(LOOK) {
+                    Ok(control) => control,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+                }
+            };
+            match control {
+                Control::Resume => return Ok(()),
+                Control::Stop => return Err(Stopped),
+                Control::Pause => {}
+                other => self.later.push_back(other),
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The reader's loop, and what it does with one record.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::kafka::{Fetch, From, Item};
+use super::outlet::{Outlet, Stopped};
+use super::work::{Tools, Value};
+use super::{Control, Event, Gauge, Settings, Shared, Wires};
+use crate::flow::clock;
+use crate::flow::record::Record;
+use crate::flow::span::Mark;
+use crate::ring::layout::Work;
+use crate::ring::publish::Publisher;
+use crate::ring::recover;
+use crate::ring::set::MapSet;
+use crate::transform::Program;
+
+/// Wait of a reader that has no partition yet.
+const NOTHING_TO_READ: Duration = Duration::from_millis(50);
+
+/// A reader with all it needs, built before its thread starts.
+pub struct Reader {
+    settings: Settings,
+    fetch: Fetch,
+    desk: Desk,
+}
+
+/// What a record passes over, and the partitions it comes from.
+struct Desk {
+    outlet: Outlet,
+    tools: Tools,
+    settings: Settings,
+    partitions: Vec<Partition>,
+    /// The partition of the last record: its key and row.
+    last: (u16, i32, usize),
+    now_ms: i64,
+}
+
+/// A row of the ring's partition table, as its reader sees it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Partition {
+    /// Where this run ends, if it does.
+    end: Option<i64>,
+    broken: bool,
+}
+
+impl Reader {
+    /// Its ring is empty.
+    ///
+    /// # Errors
+    /// The consumer cannot be opened, or the ring's partition table is damaged.
+    pub fn new(
+        settings: Settings,
+        maps: &Arc<MapSet>,
+        program: Arc<Program>,
+        wires: Wires,
+        gauge: Arc<Gauge>,
+        shared: Arc<Shared>,
+    ) -> Result<Reader, String> {
+        let fetch = Fetch::open(&settings.cluster, &settings.group_id, &settings.topics).map_err(|e| e.to_string())?;
+        let marks = recover::fold_all(&maps.rings[settings.index])?;
+        gauge.follow(&marks);
+        let partitions = vec![Partition::default(); marks.len()];
+        let publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
+        let tools = Tools::new(&settings, program);
+        let outlet = Outlet::new(settings.clone(), publisher, maps.clone(), wires, gauge, shared);
+        let desk = Desk {
+            settings: settings.clone(),
+            outlet,
+            tools,
+            partitions,
+            last: (u16::MAX, -1, 0),
+            now_ms: clock::now_ms(),
+        };
+        Ok(Reader { settings, fetch, desk })
+    }
+
+    /// Until told to stop.
+    pub fn run(mut self) {
+        let began = Instant::now();
+        let mut taken = 0;
+        if !self.desk.partitions.is_empty() {
+            self.assign();
+        }
+        while self.turn(began, &mut taken).is_ok() {}
+        log::debug!("{}: reader {} has finished", self.settings.task, self.settings.index);
+    }
+
+    /// wait -> take a batch -> work -> account.
+    fn turn(&mut self, began: Instant, taken: &mut u64) -> Result<(), Stopped> {
+        while let Some(control) = self.desk.outlet.control()? {
+            if self.desk.obey(control) {
+                self.assign();
+            }
+        }
+        self.desk.outlet.free();
+        if self.desk.partitions.is_empty() {
+            return self.desk.outlet.wait(NOTHING_TO_READ);
+        }
+        self.desk.now_ms = clock::now_ms();
+        let mut batch = self.fetch.next_batch(self.settings.poll_timeout);
+        *taken += batch.len() as u64;
+        while let Some(item) = batch.next() {
+            self.desk.item(item)?;
+        }
+        drop(batch);
+        self.desk.outlet.publish()?;
+        self.slow_down(began, *taken)
+    }
+
+    /// `rate_limit`: waits until the records taken so far are due.
+    fn slow_down(&mut self, began: Instant, taken: u64) -> Result<(), Stopped> {
+        if self.settings.rate_limit == 0 {
+            return Ok(());
+        }
+        let due = Duration::from_secs_f64(taken as f64 / self.settings.rate_limit as f64);
+        while began.elapsed() < due {
+            self.desk.outlet.wait(due.saturating_sub(began.elapsed()))?;
+        }
+        Ok(())
+    }
+
+    /// All partitions of the table, from their marks. What librdkafka had fetched before is dropped with the old
+    /// assignment; should any of it come all the same, its offset is below the mark.
+    fn assign(&mut self) {
+        let marks = self.desk.outlet.publisher.marks();
+        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| !p.broken);
+        let places: Vec<From<'_>> = live
+            .map(|(m, _)| From {
+                topic: self.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
+                partition: m.partition,
+                offset: m.next,
+                epoch: m.epoch,
+            })
+            .collect();
+        if let Err(e) = self.fetch.assign(&places) {
+            panic!("{}: reader {}: {e}", self.settings.task, self.settings.index);
+        }
+    }
+}
+
+impl Desk {
+    /// True where the assignment has changed.
+    fn obey(&mut self, control: Control) -> bool {
+        match control {
+            Control::Program(program) => self.tools.set_program(program),
+            Control::EndAt(ends) => {
+                for (topic, partition, end) in ends {
+                    if let Some(row) = self.outlet.publisher.row(topic, partition) {
+                        self.partitions[row].end = Some(end);
+                    }
+                }
+                self.tell_end();
+            }
+            Control::Assign(marks) => {
+                for mark in marks {
+                    if self.outlet.publisher.row(mark.topic, mark.partition).is_none() {
+                        self.outlet.publisher.add(mark);
+                        self.partitions.push(Partition::default());
+                    }
+                }
+                return true;
+            }
+            Control::Pause | Control::Resume | Control::Stop => {}
+        }
+        false
+    }
+
+    fn item(&mut self, item: Item<'_>) -> Result<(), Stopped> {
+        match item {
+            Item::Record(topic, record) => self.record(topic, &record),
+            Item::End { topic, partition, offset } => {
+                let Some(row) = self.row(topic, partition) else { return Ok(()) };
+                if offset > self.outlet.publisher.marks()[row].next {
+                    self.outlet.room()?;
+                    let mark = self.outlet.publisher.mark(row);
+                    (mark.next, mark.k) = (offset, 0);
+                    self.note_end(row);
+                }
+                Ok(())
+            }
+            Item::Broken { topic, partition, offset, reason } => {
+                if let Some(row) = self.row(topic, partition)
+                    && !std::mem::replace(&mut self.partitions[row].broken, true)
+                {
+                    let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
+                    let next = self.outlet.publisher.marks()[row].next;
+                    let text = format!(
+                        "{name}/{partition} cannot be read on from offset {next}: {reason}; \
+                         this partition stops here, the others go on"
+                    );
+                    log::error!("{}: {text}", self.settings.task);
+                    self.outlet.gauge.last_error.set(text);
+                    self.outlet.report(Event::Broken { topic, partition, offset, reason });
+                    self.tell_end();
+                }
+                Ok(())
+            }
+            Item::Trouble(reason) => {
+                self.outlet.gauge.last_error.set(reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn record(&mut self, topic: u16, record: &Record<'_>) -> Result<(), Stopped> {
+        let Some(row) = self.row(topic, record.partition) else { return Ok(()) };
+        let mark = self.outlet.publisher.marks()[row];
+        let Partition { end, broken } = self.partitions[row];
+        if broken || record.offset < mark.next {
+            return Ok(());
+        }
+        if let Some(end) = end
+            && record.offset >= end
+        {
+            if mark.next < end {
+                self.outlet.room()?;
+                let mark = self.outlet.publisher.mark(row);
+                (mark.next, mark.k) = (end, 0);
+                self.note_end(row);
+            }
+            return Ok(());
+        }
+        let skip = if record.offset == mark.next { mark.k } else { 0 };
+        let work = Work { topic, partition: record.partition, offset: record.offset };
+        self.tools.value(&mut self.outlet, &Value { record, row, work, skip, now_ms: self.now_ms })?;
+        let mark = self.outlet.publisher.mark(row);
+        (mark.next, mark.k, mark.epoch) = (record.offset + 1, 0, record.leader_epoch);
+        self.outlet.gauge.newest_ms.store(record.timestamp_ms, Ordering::Relaxed);
+        self.note_end(row);
+        if self.outlet.publisher.is_ripe() {
+            self.outlet.publish()?;
+        }
+        Ok(())
+    }
+
+    /// The row of a partition; records come in stretches of one.
+    fn row(&mut self, topic: u16, partition: i32) -> Option<usize> {
+        if (self.last.0, self.last.1) != (topic, partition) {
+            self.last = (topic, partition, self.outlet.publisher.row(topic, partition)?);
+        }
+        Some(self.last.2)
+    }
+
+    fn note_end(&mut self, row: usize) {
+        if self.partitions[row].end.is_some_and(|end| self.outlet.publisher.marks()[row].next >= end) {
+            self.tell_end();
+        }
+    }
+
+    /// Says so once every partition that has an end has come to it.
+    fn tell_end(&mut self) {
+        let marks = self.outlet.publisher.marks();
+        let there = |(p, m): (&Partition, &Mark)| p.broken || p.end.is_some_and(|end| m.next >= end);
+        if self.partitions.iter().zip(marks).all(there) {
+            self.outlet.report(Event::AtEnd);
+        }
+    }
+}
