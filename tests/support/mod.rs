@@ -1,0 +1,39 @@
+//! What the integration tests stand on: a real broker, the real program, a tailer that only reads forward, and a
+//! checker that knows which line has to be where. Each test binary includes it with `mod support;`.
+#![allow(dead_code, unused_imports)] // No test binary uses all of it.
+
+mod broker;
+mod checker;
+mod parts;
+mod produce;
+mod program;
+mod records;
+mod tailer;
+
+use std::time::{Duration, Instant};
+
+pub use broker::Kafka;
+pub use checker::{Checker, Order, Verdict};
+pub use parts::{Part, left_out};
+pub use produce::{Codec, Record, TransactionEnd};
+pub use program::{Running, Site};
+pub use records::{Fate, Made, Mix, write_settings};
+pub use tailer::{Finding, Seen, Tailer};
+
+/// Asks `ready` every few milliseconds until it gives something; panics with `what` when `deadline` has passed.
+pub fn eventually<T>(what: &str, deadline: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < deadline, "not within {deadline:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends `signal` (as in `libc::SIGSTOP`) to process `pid`, or to the process group `-pid`; false when there is none.
+pub fn signal(pid: i32, signal: i32) -> bool {
+    // SAFETY: kill(2) takes two integers and touches no memory of ours.
+    unsafe { libc::kill(pid, signal) == 0 }
+}

@@ -1,0 +1,179 @@
+//! The real program in a directory of its own: configuration, settings, output, log.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::records::write_settings;
+use super::{eventually, signal};
+
+/// A place on disk for one logmill: configuration, settings of project 24, data, output, log. Removed when dropped.
+///
+/// ```text
+/// let mut site = Site::new(kafka.bootstrap());
+/// site.task("game", &[&topic], "readers = 1");
+/// let mut run = site.start(&["--exit-at-end"]);
+/// assert!(run.wait(Duration::from_secs(30)).success(), "{}", site.log());
+/// ```
+pub struct Site {
+    root: TempDir,
+    bootstrap: String,
+    process: String,
+    tasks: String,
+}
+
+impl Site {
+    pub fn new(bootstrap: &str) -> Site {
+        let root = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        write_settings(&root.path().join("settings"));
+        Site { root, bootstrap: bootstrap.to_owned(), process: String::new(), tasks: String::new() }
+    }
+
+    /// Adds lines of TOML to `[process]`.
+    pub fn process(&mut self, lines: &str) -> &mut Site {
+        self.process += &format!("{lines}\n");
+        self
+    }
+
+    /// Adds `[deliver.NAME]` from these topics into `out/NAME`, as group NAME of this site; `lines` is TOML for the
+    /// other keys (project 24 in +08:00 from the earliest record unless they say otherwise).
+    pub fn task(&mut self, name: &str, topics: &[&str], lines: &str) -> &mut Site {
+        let defaults = [
+            ("topics", format!("{topics:?}")),
+            ("group_id", format!("{:?}", self.group(name))),
+            ("app_ids", "[24]".to_owned()),
+            ("settings_dir", format!("{:?}", self.path("settings"))),
+            ("dir", format!("{:?}", self.out(name))),
+            ("start", "\"earliest\"".to_owned()),
+            ("timezone", "\"+08:00\"".to_owned()),
+        ];
+        let given = |key: &str| lines.lines().any(|line| line.split('=').next().is_some_and(|k| k.trim() == key));
+        self.tasks += &format!("\n[deliver.{name}]\n{lines}\n");
+        for (key, value) in defaults.iter().filter(|(key, _)| !given(key)) {
+            self.tasks += &format!("{key} = {value}\n");
+        }
+        self
+    }
+
+    /// Forgets the tasks, to write others for the same place.
+    pub fn clear_tasks(&mut self) -> &mut Site {
+        self.tasks.clear();
+        self
+    }
+
+    /// Writes the configuration and starts `logmill run` with these further arguments.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_under(&[], arguments)
+    }
+
+    /// The same below another program, as in `["strace", "-f", "-o", "trace"]`; signals then go to that one.
+    pub fn start_under(&self, wrapper: &[&str], arguments: &[&str]) -> Running {
+        self.write_config();
+        let program = OsStr::new(env!("CARGO_BIN_EXE_logmill"));
+        let mut words = wrapper.iter().map(OsStr::new).chain([program]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).arg("run").arg("--config").arg(self.config()).args(arguments);
+        let log = OpenOptions::new().append(true).create(true).open(self.path("logmill.log")).expect("log");
+        command.current_dir(self.root.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Running { child: command.process_group(0).spawn().expect("logmill starts"), log: self.path("logmill.log") }
+    }
+
+    /// Writes the configuration as it stands now (`start` does so too).
+    pub fn write_config(&self) {
+        let (data, bootstrap) = (self.path("data"), &self.bootstrap);
+        let text = format!(
+            "[process]\ndata_dir = {data:?}\n{}\n[cluster.default]\nbrokers = {bootstrap:?}\n{}",
+            self.process, self.tasks
+        );
+        std::fs::write(self.config(), text).expect("configuration");
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path("logmill.toml")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The output directory of a task.
+    pub fn out(&self, task: &str) -> PathBuf {
+        self.path("out").join(task)
+    }
+
+    /// The consumer group of a task; no other site has the same.
+    pub fn group(&self, task: &str) -> String {
+        let site = self.root.path().file_name().map(|name| name.to_string_lossy().replace('.', ""));
+        format!("{task}_{}", site.expect("a directory name"))
+    }
+
+    /// All that the program has written to stderr, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("logmill.log")).unwrap_or_default()
+    }
+}
+
+/// One run of the program; killed when dropped.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// SIGTERM: drain, checkpoint, end.
+    pub fn term(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    pub fn signal(&self, number: i32) {
+        assert!(signal(self.pid(), number), "logmill is gone; its log:\n{}", self.tail());
+    }
+
+    /// SIGKILL to it and all below it; returns when it is gone. Harmless when it has ended already.
+    pub fn kill9(&mut self) {
+        if self.ended().is_none() {
+            signal(-self.pid(), libc::SIGKILL);
+            self.child.wait().expect("the child's end");
+            let empty = || (!signal(-self.pid(), 0)).then_some(());
+            eventually("every process of the killed group is gone", Duration::from_secs(30), empty);
+        }
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child's state")
+    }
+
+    /// Waits for its end; panics with its log when it does not come in time.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let start = std::time::Instant::now();
+        while start.elapsed() < deadline {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("logmill has not ended within {deadline:?}; its log:\n{}", self.tail());
+    }
+
+    fn tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let from = log.lines().count().saturating_sub(30);
+        log.lines().skip(from).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
