@@ -55,7 +55,7 @@ fn topics_grow_compress_commit_and_lose_their_head() {
     let topic = kafka.create_topic("many", 1);
     kafka.add_partitions(&topic, 3);
     for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-        kafka.produce_with(&topic, codec, [record(2, &[b'x'; 2_000_000])]);
+        kafka.produce_with(&topic, codec, [record(2, &vec![b'x'; 2_000_000])]);
     }
     assert_eq!(kafka.watermarks(&topic), [(0, 0), (0, 0), (0, 5)]);
 

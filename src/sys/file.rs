@@ -43,7 +43,7 @@ pub fn set_umask() {
     unsafe { libc::umask(0o027) };
 }
 
-/// Opens for appending and for reading back; with `create` the file must not exist yet. Symbolic links are not followed.
+/// Opens for appending and for reading back; with `create` the file must not exist yet. Follows no symbolic link.
 ///
 /// # Errors
 /// The kernel's.

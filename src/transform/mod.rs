@@ -1,4 +1,5 @@
-//! Bytes to bytes: one Kafka record in, one ThinkingData line out, or the reason why not. Knows no thread, no file, no Kafka.
+//! Bytes to bytes: one Kafka record in, one ThinkingData line out, or the reason why not.
+//! Knows no thread, no file, no Kafka.
 
 pub mod comment_json;
 mod decimal;

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ const CHUNK: usize = 1 << 20;
 /// A running tailer.
 pub struct Tailer {
     stop: Arc<AtomicBool>,
+    bytes: Arc<AtomicU64>,
     thread: JoinHandle<Seen>,
 }
 
@@ -52,10 +53,16 @@ impl Tailer {
     /// Follows all files below `dir`, present and future ones; names that begin with a dot are not followed.
     pub fn follow(dir: &Path) -> Tailer {
         let stop = Arc::new(AtomicBool::new(false));
-        let (dir, stopped) = (dir.to_owned(), stop.clone());
+        let bytes = Arc::new(AtomicU64::new(0));
+        let (dir, stopped, counter) = (dir.to_owned(), stop.clone(), bytes.clone());
         let thread = std::thread::Builder::new().name("tailer".to_owned());
-        let thread = thread.spawn(move || run(&dir, &stopped)).expect("a thread");
-        Tailer { stop, thread }
+        let thread = thread.spawn(move || run(&dir, &stopped, &counter)).expect("a thread");
+        Tailer { stop, bytes, thread }
+    }
+
+    /// Bytes read so far, from all files together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
     }
 
     /// Reads every file to its end and gives all that was seen. Call it when nobody writes any more.
@@ -68,7 +75,7 @@ impl Tailer {
 impl Seen {
     /// Reads a directory in which nothing moves any more.
     pub fn at_rest(dir: &Path) -> Seen {
-        run(dir, &AtomicBool::new(true))
+        run(dir, &AtomicBool::new(true), &AtomicU64::new(0))
     }
 
     /// The file's complete lines without their line feeds.
@@ -100,7 +107,7 @@ impl fmt::Display for Finding {
     }
 }
 
-fn run(dir: &Path, stop: &AtomicBool) -> Seen {
+fn run(dir: &Path, stop: &AtomicBool, bytes: &AtomicU64) -> Seen {
     let mut followed = BTreeMap::new();
     let mut findings = Vec::new();
     let mut buffer = vec![0; CHUNK];
@@ -108,14 +115,15 @@ fn run(dir: &Path, stop: &AtomicBool) -> Seen {
         // Before the round: what was written before the stop is read in the last round.
         let last = stop.load(Ordering::Acquire);
         find_new(dir, &mut followed, &mut findings);
-        let mut grown = false;
+        let mut grown = 0;
         for (path, file) in &mut followed {
-            grown |= read_on(path, file, &mut buffer, &mut findings);
+            grown += read_on(path, file, &mut buffer, &mut findings);
         }
+        bytes.fetch_add(grown as u64, Ordering::Release);
         if last {
             break;
         }
-        if !grown {
+        if grown == 0 {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -153,8 +161,8 @@ fn find_new(dir: &Path, followed: &mut BTreeMap<PathBuf, Followed>, findings: &m
     }
 }
 
-/// Reads what the file has grown by; true when it was something.
-fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut Vec<Finding>) -> bool {
+/// Reads what the file has grown by; gives the number of bytes.
+fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut Vec<Finding>) -> usize {
     let now = file.file.metadata().expect("fstat");
     if now.len() < file.length {
         findings.push(Finding::Shrank { path: path.to_owned(), from: file.length, to: now.len() });
@@ -173,7 +181,7 @@ fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut V
     }
     // A length once read is a length the file has had, even if fstat came too early to see it.
     file.length = now.len().max(file.content.len() as u64);
-    file.content.len() > before
+    file.content.len() - before
 }
 
 fn judge_end(path: &Path, file: &Followed) -> Vec<Finding> {
