@@ -1,6 +1,6 @@
 //! Tests that need something not every machine can have say so here. `tools/test` finds out what is missing and names
-//! in its last lines the tests that were left out for it; without it (plain `cargo test`) nothing is left out, and a test
-//! whose part is missing fails.
+//! in its last lines the tests that were left out for it; without it (plain `cargo test`) nothing is left out, and a
+//! test whose part is missing fails.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -25,7 +25,8 @@ pub struct Made {
     pub timestamp_ms: i64,
 }
 
-/// An endless mix of records (500 bytes on average, 560 the usual one), spread over the partitions at random; the same seed gives the same.
+/// An endless mix of records (500 bytes on average, 560 the usual one), spread over the partitions at
+/// random; the same seed gives the same.
 ///
 /// Of 100: 78 log_item, 7 log_role (user_set), 8 log_chat (escapes, other scripts), 3 log_order (track_update),
 /// 2 filtered by name or by rule, 2 parked.
