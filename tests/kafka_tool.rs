@@ -73,6 +73,10 @@ fn topics_grow_compress_commit_and_lose_their_head() {
     let consumer = consumer(&kafka, "somebody");
     consumer.commit(&positions, rdkafka::consumer::CommitMode::Sync).expect("commit");
     assert_eq!(kafka.committed("somebody", &topic), [None, None, Some(4)]);
+
+    kafka.delete_topic(&topic);
+    kafka.create_topic_named(&topic, 2, &[("cleanup.policy", "compact")]);
+    assert_eq!(kafka.watermarks(&topic), [(0, 0), (0, 0)], "made anew");
 }
 
 #[test]
@@ -84,6 +88,9 @@ fn a_killed_broker_comes_back_with_its_data() {
     let topic = kafka.create_topic("kept", 1);
     kafka.produce(&topic, [record(0, b"kept")]);
     let pid = kafka.pid(1);
+    kafka.pause(1);
+    assert!(text(&tool("status", kafka.dir()).stdout).contains("broker=1 state=silent"), "a stopped process");
+    kafka.resume(1);
     kafka.kill9(1);
     assert_eq!(tool("status", kafka.dir()).status.code(), Some(3), "a dead broker is not running");
     kafka.restart(1);
@@ -125,6 +132,23 @@ fn data_kept_at_stop_is_there_at_the_next_start_which_fetches_nothing() {
     assert_eq!(text(&start.stdout), format!("bootstrap={}\n", kafka.bootstrap()));
     assert!(!maven.was_called(), "Kafka was fetched again");
     assert_eq!(consume(&kafka, &topic, 0, 1), ["kept"]);
+}
+
+#[test]
+fn starts_at_the_same_time_give_one_instance() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let place = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let dir = place.path().join("kafka");
+    let owner = std::process::id().to_string();
+    let start = || command("start", &dir).args(["--owner-pid", &owner]).stdout(Stdio::piped()).spawn();
+    let starts: Vec<_> = (0..4).map(|_| start().expect("tools/kafka")).collect();
+    let said: Vec<_> = starts.into_iter().map(|start| start.wait_with_output().expect("tools/kafka")).collect();
+    assert!(said.iter().all(|said| said.status.success()), "{said:?}");
+    assert!(said.iter().all(|other| other.stdout == said[0].stdout), "{said:?}");
+    tool("stop", &dir);
+    assert_eq!(processes_naming(&dir), [0; 0], "processes stay");
 }
 
 #[test]

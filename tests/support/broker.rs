@@ -74,6 +74,9 @@ impl Kafka {
     pub fn delete_topic(&self, name: &str) {
         let result = block_on(self.admin().delete_topics(&[name], &options())).expect("delete topic");
         result.into_iter().for_each(|topic| drop(topic.expect("delete topic")));
+        let consumer = self.consumer("logmill-tests");
+        let gone = || partitions(&consumer, name).is_none().then_some(());
+        eventually(&format!("{name} is deleted"), ANSWER, gone);
     }
 
     /// Raises the number of the topic's partitions to `total`.
@@ -160,7 +163,10 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        tool("stop", &self.dir, &[]);
+        // A second panic would hide the first; the watchdog stops the broker then.
+        if !std::thread::panicking() {
+            tool("stop", &self.dir, &[]);
+        }
     }
 }
 
