@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod conf;
+pub mod engine;
 pub mod flow;
 pub mod ledger;
 pub mod reader;

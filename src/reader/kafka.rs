@@ -181,12 +181,12 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    pub fn len(&self) -> usize {
+    pub fn records(&self) -> usize {
         self.fetch.messages.len()
     }
 
     /// The next item, until the next call.
-    pub fn next(&mut self) -> Option<Item<'_>> {
+    pub fn next_item(&mut self) -> Option<Item<'_>> {
         if self.at > 0 {
             self.free(self.at - 1);
         }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub group_id: String,
     /// Marks name a topic by its index here.
     pub topics: Vec<String>,
+    /// Topics that the task had once and has no more: their marks are kept, not read on.
+    pub dormant: Vec<u16>,
     /// False: values go as they are, once unpacked.
     pub transform: bool,
     pub options: Options,
@@ -45,14 +47,14 @@ pub struct Settings {
 }
 
 /// To a reader.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Control {
     /// Take these partitions too.
     Assign(Vec<Mark>),
     /// Stop each partition at this (topic, partition, offset), and say when all are there.
     EndAt(Vec<(u16, i32, i64)>),
-    /// Publish what is in hand and rest; answered by [`Event::Paused`] once the ring is empty.
-    Pause,
+    /// Publish what is in hand and rest; answered by [`Event::Paused`] with the same number once the ring is empty.
+    Pause(u64),
     Resume,
     /// From the next record on.
     Program(Arc<Program>),
@@ -63,7 +65,7 @@ pub enum Control {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The ring is empty and nothing is in hand.
-    Paused,
+    Paused(u64),
     /// All partitions are at the end they were given.
     AtEnd,
     /// A partition cannot be read on; the others go on.

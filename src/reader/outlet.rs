@@ -51,7 +51,16 @@ impl Outlet {
         gauge: Arc<Gauge>,
         shared: Arc<Shared>,
     ) -> Outlet {
-        Outlet { settings, publisher, maps, wires, gauge, shared, later: VecDeque::new(), logged: vec![None; Code::COUNT] }
+        Outlet {
+            settings,
+            publisher,
+            maps,
+            wires,
+            gauge,
+            shared,
+            later: VecDeque::new(),
+            logged: vec![None; Code::COUNT],
+        }
     }
 
     /// Control for the thread's own loop; pausing and stopping happen in here.
@@ -61,7 +70,7 @@ impl Outlet {
         }
         match self.wires.control.try_recv() {
             Ok(Control::Stop) => Err(Stopped),
-            Ok(Control::Pause) => self.rest().map(|()| None),
+            Ok(Control::Pause(round)) => self.rest(round).map(|()| None),
             Ok(other) => Ok(Some(other)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(Stopped),
@@ -72,7 +81,7 @@ impl Outlet {
     pub fn wait(&mut self, time: Duration) -> Result<(), Stopped> {
         match self.wires.control.recv_timeout(time) {
             Ok(Control::Stop) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
-            Ok(Control::Pause) => self.rest(),
+            Ok(Control::Pause(round)) => self.rest(round),
             Ok(other) => {
                 self.later.push_back(other);
                 Ok(())
@@ -140,7 +149,7 @@ impl Outlet {
     }
 
     /// Puts bytes into the ring as they are.
-    pub fn bytes(&mut self, route: RouteId, parts: &[&[u8]]) -> Attempt<()> {
+    pub fn bytes(&mut self, route: RouteId, parts: &[&[u8]]) -> Attempt<Parked> {
         self.publisher.line(route, |room, _| {
             let mut out = Out::new(room);
             parts.iter().for_each(|part| out.put(part));
@@ -199,13 +208,13 @@ impl Outlet {
     }
 
     /// Publishes, lets the ring run empty, says so, and rests until told to go on.
-    fn rest(&mut self) -> Result<(), Stopped> {
+    fn rest(&mut self, mut round: u64) -> Result<(), Stopped> {
         self.publish()?;
         let mut told = false;
         loop {
             if !told && self.free() {
                 self.gauge.follow(self.publisher.marks());
-                self.report(Event::Paused);
+                self.report(Event::Paused(round));
                 told = true;
             }
             let control = if told {
@@ -220,7 +229,7 @@ impl Outlet {
             match control {
                 Control::Resume => return Ok(()),
                 Control::Stop => return Err(Stopped),
-                Control::Pause => {}
+                Control::Pause(next) => (round, told) = (next, false),
                 other => self.later.push_back(other),
             }
         }

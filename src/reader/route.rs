@@ -32,8 +32,9 @@ impl Router {
     }
 
     /// The route of a transformed record.
-    pub fn of(&mut self, publisher: &mut Publisher, record: &Record<'_>, ready: &Ready<'_>) -> RouteId {
+    pub fn of(&mut self, publisher: &mut Publisher, record: &Record<'_>, ready: &mut Ready<'_>) -> RouteId {
         let lane = ready.lane(&self.rules.lane);
+        let ready = &*ready;
         self.find(publisher, lane, record, |field| match field {
             Field::AppId => ready.app_id().into(),
             Field::LogName => ready.log_name().into(),

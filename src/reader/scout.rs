@@ -1,1 +1,184 @@
-//! placeholder
+//! The scout: one thread per task that asks Kafka what is not on the hot road, so that no reader ever waits for it.
+//!
+//! Looks for topics and partitions again and again, resolves where a new partition begins, tells where partitions end,
+//! and commits checkpointed offsets to the group, so that every lag tool sees them.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::kafka::{Catalog, FetchError, From};
+use crate::flow::cluster::{Cluster, Start};
+
+/// How often topics are looked at while one of them is missing or no broker answers.
+const LOOK_SOON: Duration = Duration::from_millis(500);
+/// How often otherwise: a new partition is picked up within this time.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// What a scout is built from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub task: String,
+    pub cluster: Cluster,
+    pub group_id: String,
+    /// Places name a topic by its index here.
+    pub topics: Vec<String>,
+    /// Those that are looked for.
+    pub wanted: Vec<String>,
+    pub start: Start,
+    /// True: `end_offset` is asked for with every new partition.
+    pub want_ends: bool,
+}
+
+/// A partition's offset, by index of the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub topic: u16,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// To a scout.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// These partitions have a stored place: they are not resolved.
+    Known(Vec<(u16, i32)>),
+    /// Commit to the group. Newer asks overtake older ones.
+    Commit(Vec<Place>),
+}
+
+/// From a scout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// New partitions, each with the place where it begins.
+    Begins(Vec<Place>),
+    /// The ends of all partitions at this moment.
+    Ends(Vec<Place>),
+    /// All topics exist and every partition of them has been told.
+    Complete,
+}
+
+/// One task's scout.
+pub struct Scout {
+    settings: Settings,
+    catalog: Catalog,
+    known: Vec<(u16, i32)>,
+    complete: bool,
+    /// What is wrong at the moment, said once.
+    trouble: Option<String>,
+    first_look: bool,
+}
+
+impl Scout {
+    /// # Errors
+    /// librdkafka refuses a setting.
+    pub fn new(settings: Settings) -> Result<Scout, FetchError> {
+        let catalog = Catalog::open(&settings.cluster, &settings.group_id)?;
+        Ok(Scout { settings, catalog, known: Vec::new(), complete: false, trouble: None, first_look: true })
+    }
+
+    /// Until the engine drops its sender.
+    pub fn run(mut self, asks: &Receiver<Ask>, report: impl Fn(Found)) {
+        let mut look_at = Instant::now();
+        loop {
+            match asks.recv_deadline(look_at) {
+                Ok(ask) => self.answer(ask, asks),
+                Err(RecvTimeoutError::Timeout) => {
+                    let result = self.look(&report);
+                    let settled = self.complete && result.is_ok();
+                    self.say(result);
+                    look_at = Instant::now() + if settled { LOOK } else { LOOK_SOON };
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, ask: Ask, asks: &Receiver<Ask>) {
+        let mut newest = None;
+        for ask in std::iter::once(ask).chain(asks.try_iter()) {
+            match ask {
+                Ask::Known(partitions) => {
+                    // With a stored state this is no first start: what is not in it appeared later.
+                    self.first_look &= partitions.is_empty();
+                    self.known.extend(partitions);
+                }
+                Ask::Commit(places) => newest = Some(places),
+            }
+        }
+        if let Some(places) = newest {
+            let places: Vec<From<'_>> = places.iter().map(|p| self.named(p)).collect();
+            if let Err(e) = self.catalog.commit(&places) {
+                log::warn!("{}: {e}; the offsets are safe here, only lag tools see older ones", self.settings.task);
+            }
+        }
+    }
+
+    fn look(&mut self, report: &impl Fn(Found)) -> Result<Vec<String>, FetchError> {
+        let (mut begins, mut missing) = (Vec::new(), Vec::new());
+        let topics = self.settings.topics.iter().enumerate();
+        for (topic, name) in topics.filter(|(_, name)| self.settings.wanted.contains(name)) {
+            let partitions = self.catalog.partitions(name)?;
+            if partitions.is_empty() {
+                missing.push(name.clone());
+            }
+            for partition in partitions {
+                if !self.known.contains(&(topic as u16, partition)) {
+                    // What appears later is new: it is read from its beginning.
+                    let late = self.complete || !self.first_look;
+                    let start = if late { Start::Earliest } else { self.settings.start };
+                    let offset = self.catalog.resolve(name, partition, start)?;
+                    begins.push(Place { topic: topic as u16, partition, offset });
+                }
+            }
+        }
+        self.first_look = false;
+        self.known.extend(begins.iter().map(|p| (p.topic, p.partition)));
+        if !begins.is_empty() {
+            report(Found::Begins(begins));
+        }
+        if missing.is_empty() && !self.complete {
+            if self.settings.want_ends {
+                report(Found::Ends(self.ends()?));
+            }
+            self.complete = true;
+            report(Found::Complete);
+        }
+        Ok(missing)
+    }
+
+    fn ends(&self) -> Result<Vec<Place>, FetchError> {
+        let name = |topic: u16| &self.settings.topics[usize::from(topic)];
+        let end = |(topic, partition): &(u16, i32)| {
+            let name = name(*topic);
+            let (_, offset) = self.catalog.bounds(name, *partition)?;
+            Ok(Place { topic: *topic, partition: *partition, offset })
+        };
+        self.known.iter().filter(|(topic, _)| self.settings.wanted.contains(name(*topic))).map(end).collect()
+    }
+
+    fn named(&self, place: &Place) -> From<'_> {
+        From {
+            topic: &self.settings.topics[usize::from(place.topic)],
+            partition: place.partition,
+            offset: place.offset,
+            epoch: -1,
+        }
+    }
+
+    /// Each trouble is said when it begins and when it is over.
+    fn say(&mut self, result: Result<Vec<String>, FetchError>) {
+        let task = &self.settings.task;
+        let now = match result {
+            Ok(missing) if missing.is_empty() => None,
+            Ok(missing) => Some(format!("waiting for topic {}: it does not exist yet", missing.join(", "))),
+            Err(e) => Some(format!("{e} (brokers {}); still trying", self.settings.cluster.brokers)),
+        };
+        match (&self.trouble, &now) {
+            (_, Some(text)) if self.trouble != now => log::warn!("{task}: {text}"),
+            (Some(_), None) => log::info!("{task}: all topics are there"),
+            _ => {}
+        }
+        self.trouble = now;
+    }
+}

@@ -43,7 +43,8 @@ struct Desk {
 struct Partition {
     /// Where this run ends, if it does.
     end: Option<i64>,
-    broken: bool,
+    /// It cannot be read on, or is not to be read.
+    idle: bool,
 }
 
 impl Reader {
@@ -56,13 +57,13 @@ impl Reader {
         maps: &Arc<MapSet>,
         program: Arc<Program>,
         wires: Wires,
-        gauge: Arc<Gauge>,
-        shared: Arc<Shared>,
+        (gauge, shared): (Arc<Gauge>, Arc<Shared>),
     ) -> Result<Reader, String> {
         let fetch = Fetch::open(&settings.cluster, &settings.group_id, &settings.topics).map_err(|e| e.to_string())?;
         let marks = recover::fold_all(&maps.rings[settings.index])?;
         gauge.follow(&marks);
-        let partitions = vec![Partition::default(); marks.len()];
+        let idle = |m: &Mark| settings.dormant.contains(&m.topic);
+        let partitions = marks.iter().map(|m| Partition { end: None, idle: idle(m) }).collect();
         let publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
         let tools = Tools::new(&settings, program);
         let outlet = Outlet::new(settings.clone(), publisher, maps.clone(), wires, gauge, shared);
@@ -101,8 +102,8 @@ impl Reader {
         }
         self.desk.now_ms = clock::now_ms();
         let mut batch = self.fetch.next_batch(self.settings.poll_timeout);
-        *taken += batch.len() as u64;
-        while let Some(item) = batch.next() {
+        *taken += batch.records() as u64;
+        while let Some(item) = batch.next_item() {
             self.desk.item(item)?;
         }
         drop(batch);
@@ -126,7 +127,7 @@ impl Reader {
     /// assignment; should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
         let marks = self.desk.outlet.publisher.marks();
-        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| !p.broken);
+        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| !p.idle);
         let places: Vec<From<'_>> = live
             .map(|(m, _)| From {
                 topic: self.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
@@ -163,7 +164,7 @@ impl Desk {
                 }
                 return true;
             }
-            Control::Pause | Control::Resume | Control::Stop => {}
+            Control::Pause(_) | Control::Resume | Control::Stop => {}
         }
         false
     }
@@ -183,7 +184,7 @@ impl Desk {
             }
             Item::Broken { topic, partition, offset, reason } => {
                 if let Some(row) = self.row(topic, partition)
-                    && !std::mem::replace(&mut self.partitions[row].broken, true)
+                    && !std::mem::replace(&mut self.partitions[row].idle, true)
                 {
                     let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
                     let next = self.outlet.publisher.marks()[row].next;
@@ -208,8 +209,8 @@ impl Desk {
     fn record(&mut self, topic: u16, record: &Record<'_>) -> Result<(), Stopped> {
         let Some(row) = self.row(topic, record.partition) else { return Ok(()) };
         let mark = self.outlet.publisher.marks()[row];
-        let Partition { end, broken } = self.partitions[row];
-        if broken || record.offset < mark.next {
+        let Partition { end, idle } = self.partitions[row];
+        if idle || record.offset < mark.next {
             return Ok(());
         }
         if let Some(end) = end
@@ -253,7 +254,7 @@ impl Desk {
     /// Says so once every partition that has an end has come to it.
     fn tell_end(&mut self) {
         let marks = self.outlet.publisher.marks();
-        let there = |(p, m): (&Partition, &Mark)| p.broken || p.end.is_some_and(|end| m.next >= end);
+        let there = |(p, m): (&Partition, &Mark)| p.idle || p.end.is_none_or(|end| m.next >= end);
         if self.partitions.iter().zip(marks).all(there) {
             self.outlet.report(Event::AtEnd);
         }

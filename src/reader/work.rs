@@ -44,6 +44,16 @@ enum Attempted {
     Full,
 }
 
+impl From<Attempt<Parked>> for Attempted {
+    fn from(attempt: Attempt<Parked>) -> Attempted {
+        match attempt {
+            Attempt::Done(_) => Attempted::Written,
+            Attempt::Full => Attempted::Full,
+            Attempt::Failed(parked) => Attempted::Park(parked),
+        }
+    }
+}
+
 impl Tools {
     pub fn new(settings: &Settings, program: Arc<Program>) -> Tools {
         let transformer = settings.transform.then(|| Transformer::new(settings.options.clone()));
@@ -101,24 +111,17 @@ impl Desk {
     }
 
     fn attempt(&mut self, outlet: &mut Outlet, value: &Value<'_>, piece: &[u8], k: u32) -> Attempted {
-        let attempt = match &mut self.transformer {
-            Some(transformer) => match transformer.read(&self.program, value.record, piece, k, value.now_ms) {
-                Verdict::Filtered => return Attempted::Filtered,
-                Verdict::Parked(parked) => return Attempted::Park(parked),
-                Verdict::Ready(mut ready) => {
-                    let route = self.router.of(&mut outlet.publisher, value.record, &mut ready);
-                    outlet.line(route, &mut ready)
-                }
-            },
-            None => {
-                let route = self.router.of_value(&mut outlet.publisher, value.record, piece);
-                outlet.bytes(route, &[piece, b"\n"])
-            }
+        let Some(transformer) = &mut self.transformer else {
+            let route = self.router.of_value(&mut outlet.publisher, value.record, piece);
+            return Attempted::from(outlet.bytes(route, &[piece, b"\n"]));
         };
-        match attempt {
-            Attempt::Done(_) => Attempted::Written,
-            Attempt::Full => Attempted::Full,
-            Attempt::Failed(parked) => Attempted::Park(parked),
+        match transformer.read(&self.program, value.record, piece, k, value.now_ms) {
+            Verdict::Filtered => Attempted::Filtered,
+            Verdict::Parked(parked) => Attempted::Park(parked),
+            Verdict::Ready(mut ready) => {
+                let route = self.router.of(&mut outlet.publisher, value.record, &mut ready);
+                Attempted::from(outlet.line(route, &mut ready))
+            }
         }
     }
 

@@ -1,0 +1,195 @@
+//! The one owner of the program's state: tasks go through their phases here, driven by one stream of events.
+//!
+//! Threads do the work and report; nothing here waits for a disk, a broker or a thread, but for the start and the end.
+
+mod power_loss;
+mod progress;
+mod restore;
+mod strict;
+mod summary;
+mod task;
+mod wiring;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::conf::Loaded;
+use crate::ledger::keeper::Kept;
+use crate::ledger::store::{Store, StoreError};
+use crate::reader;
+use crate::reader::scout::Found;
+use crate::sys::signal::{self, Signal};
+use crate::sys::{file, thread};
+use progress::Progress;
+pub use restore::RestoreError;
+pub use summary::{Summary, TaskSummary};
+use task::Task;
+
+/// Events that may wait for the engine.
+const EVENTS_MAX: usize = 4096;
+/// How often phases and progress are looked at when nothing happens.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What threads tell the engine. The number is the task's.
+pub enum Event {
+    Reader(usize, usize, reader::Event),
+    Scout(usize, Found),
+    Keeper(usize, Kept),
+    Signal(Signal),
+}
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// Stop once every partition has reached the end it had at start.
+    pub exit_at_end: bool,
+    /// Show a progress bar on stderr.
+    pub progress: bool,
+}
+
+/// Why the program could not run, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{what} {path}: {source}")]
+    Io { what: &'static str, path: String, source: io::Error },
+    #[error("the data directory {path} is in use by {holder}; stop that one first, or set another data_dir")]
+    InUse { path: String, holder: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("task {task}: {source}")]
+    Restore { task: String, source: RestoreError },
+    #[error("task {task}: {what}")]
+    Task { task: String, what: String },
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The running program.
+pub struct Engine {
+    mode: Mode,
+    stop_timeout: Duration,
+    events: Receiver<Event>,
+    tasks: Vec<Task>,
+    /// Since the stop began.
+    stopping: Option<Instant>,
+    _lock: file::Lock,
+}
+
+impl Engine {
+    /// Restores every task and starts its threads.
+    ///
+    /// # Errors
+    /// What stands in the way; nothing runs then.
+    pub fn start(loaded: &Loaded, mode: Mode) -> Result<Engine, EngineError> {
+        let process = &loaded.config.process;
+        let data_dir = &process.data_dir;
+        let at = |what| {
+            let path = data_dir.display().to_string();
+            move |source| EngineError::Io { what, path: path.clone(), source }
+        };
+        file::make_dirs(data_dir, file::PRIVATE_DIR_MODE).map_err(at("cannot make the data directory"))?;
+        let holder = format!("logmill, process {}", std::process::id());
+        let lock =
+            file::Lock::take(&data_dir.join("lock"), &holder, file::PRIVATE_FILE_MODE).map_err(|e| match e.kind() {
+                io::ErrorKind::WouldBlock => {
+                    EngineError::InUse { path: data_dir.display().to_string(), holder: e.to_string() }
+                }
+                _ => at("cannot lock")(e),
+            })?;
+        let store = Arc::new(Store::open(&data_dir.join("ledger"))?);
+        let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
+        let (sender, events) = bounded(EVENTS_MAX);
+        watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
+        let ground = restore::Ground { data_dir, store: &store, boot_id, holder: &holder };
+        let mut cores = wiring::Cores::new(&process.cores);
+        let mut tasks = Vec::new();
+        for (index, deliver) in loaded.config.deliver.iter().enumerate() {
+            let in_task = |source| EngineError::Restore { task: deliver.name.clone(), source };
+            let restored = restore::restore(deliver, &ground).map_err(in_task)?;
+            let program = loaded.programs.get(&deliver.name).cloned().unwrap_or_default();
+            let wires = wiring::Wires { index, events: sender.clone(), store: store.clone(), program };
+            let task = wiring::start(deliver, restored, wires, mode, &mut cores)
+                .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
+            tasks.push(task);
+        }
+        log::info!("started: {} task{}", tasks.len(), if tasks.len() == 1 { "" } else { "s" });
+        Ok(Engine { mode, stop_timeout: process.stop_timeout, events, tasks, stopping: None, _lock: lock })
+    }
+
+    /// Until a signal, or the end of the backfill.
+    ///
+    /// # Errors
+    /// A checkpoint that failed, a stop that took too long, a partition that could not be read to its end.
+    pub fn run(mut self) -> Result<Summary, EngineError> {
+        let began = Instant::now();
+        let mut progress = Progress::new(self.mode.progress);
+        while self.tasks.iter().any(|t| !t.is_done()) {
+            if let Some(event) = self.next_event() {
+                self.handle(event)?;
+            }
+            let now = Instant::now();
+            self.tasks.iter_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
+            progress.show(&self.tasks);
+            if self.mode.exit_at_end && self.tasks.iter().all(Task::is_at_end) {
+                self.stop();
+            }
+            if self.stopping.is_some_and(|since| since.elapsed() > self.stop_timeout) {
+                return Err(EngineError::Failed(format!(
+                    "the stop took longer than stop_timeout ({:?}): no last checkpoint; nothing is lost, \
+                     the next start goes on from the rings",
+                    self.stop_timeout
+                )));
+            }
+        }
+        progress.clear();
+        let tasks = self.tasks.into_iter().map(Task::finish).collect();
+        Ok(Summary { tasks, elapsed: began.elapsed() })
+    }
+
+    fn next_event(&self) -> Option<Event> {
+        match self.events.recv_timeout(TICK) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), EngineError> {
+        let result = match event {
+            Event::Reader(task, reader, event) => self.tasks[task].on_reader(reader, event),
+            Event::Scout(task, found) => self.tasks[task].on_scout(found),
+            Event::Keeper(task, kept) => self.tasks[task].on_keeper(kept),
+            Event::Signal(Signal::Stop) => {
+                log::info!("told to stop");
+                self.stop();
+                Ok(())
+            }
+            Event::Signal(Signal::Reload) => {
+                log::warn!("SIGHUP: reloading is not available in this version; restart to change the configuration");
+                Ok(())
+            }
+        };
+        result.map_err(EngineError::Failed)
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some(Instant::now());
+            self.tasks.iter_mut().for_each(Task::stop);
+        }
+    }
+}
+
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    let stream = signal::Stream::open()?;
+    thread::spawn("signals", None, move || {
+        for signal in stream {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    })
+    .map(drop)
+}

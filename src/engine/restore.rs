@@ -1,0 +1,346 @@
+//! From what the last process left to maps at rest: first start, start after a kill, start after a power loss.
+//!
+//! After a kill the maps are believed and nothing in a file is cut. Only where they are of another boot, another set,
+//! marked suspect, or fail the strict check, files go back to the last checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::power_loss;
+use super::strict;
+use crate::conf::config::Deliver;
+use crate::flow::clock;
+use crate::flow::name::Template;
+use crate::flow::span::Mark;
+use crate::ledger::cut::{Cut, Output, SEQ_STEP, Source, Topic};
+use crate::ledger::store::{Store, StoreError};
+use crate::ring::layout::Work;
+use crate::ring::recover::fold_all;
+use crate::ring::set::{Contents, MapSet, OpenError, Shape};
+use crate::ring::slot::State;
+use crate::sys::file;
+use crate::writer;
+
+/// Deaths over one record after which it is parked.
+const DEADLY: u64 = 3;
+const ID_FILE: &str = ".logmill-id";
+const LOCK_FILE: &str = ".logmill-lock";
+
+/// Why a task cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error("{what} {}: {source}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is in use by {holder}; two programs must not write the same files", path.display())]
+    InUse { path: PathBuf, holder: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A task's state, at rest: nothing is owed to any file.
+pub struct Restored {
+    pub state_id: u64,
+    pub maps: Arc<MapSet>,
+    /// The cut that the ledger holds.
+    pub cut: Cut,
+    pub places: Places,
+    pub deadly: Vec<Work>,
+    /// Held for life.
+    pub lock: file::Lock,
+}
+
+/// Where a task keeps what.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub failures_dir: PathBuf,
+    pub snapshots_dir: PathBuf,
+}
+
+/// What the process gives to every task's start.
+pub struct Ground<'a> {
+    pub data_dir: &'a Path,
+    pub store: &'a Store,
+    pub boot_id: u128,
+    /// Names this process to others that find its locks.
+    pub holder: &'a str,
+}
+
+/// Brings the task's files and maps to rest.
+///
+/// # Errors
+/// What stands in the way, and what to do about it.
+pub fn restore(task: &Deliver, ground: &Ground<'_>) -> Result<Restored, RestoreError> {
+    let began = Instant::now();
+    let lock = take_dir(&task.dir, ground.holder)?;
+    let dir_id = dir_id(&task.dir)?;
+    let state = find_state(task, ground.store)?;
+    let state_id = match state {
+        Some((id, _)) => id,
+        None => file::random_u64().map_err(io_at("make an id for", &task.dir))?,
+    };
+    let places = places(task, ground, state_id)?;
+    let state_is_new = state.is_none();
+    let mut cut = match state {
+        Some((_, cut)) => same_directory(task, cut, dir_id)?,
+        None => first_cut(task, dir_id, &places)?,
+    };
+    for name in &task.topics {
+        if !cut.topics.iter().any(|t| t.name == *name) {
+            cut.topics.push(Topic { name: name.clone(), id: String::new() });
+        }
+    }
+    if !cut.output.templates.contains(&task.file_name) {
+        cut.output.templates.push(task.file_name.clone());
+    }
+    let mounts = [file::mount_id(&places.state_dir), file::mount_id(&task.dir)];
+    let same_mounts = cut.mounts == mounts && mounts.iter().all(Option::is_some);
+    cut.mounts = mounts;
+    let (maps, deadly) = match open(&places, ground, &cut, same_mounts) {
+        Ok(maps) => after_kill(task, &places, maps, ground, began)?,
+        Err(_) if state_is_new => (power_loss::new_maps(task, &places, &cut, Vec::new(), ground)?, Vec::new()),
+        Err(why) => {
+            log::warn!("{}: {why}; files go back to checkpoint {}", task.name, cut.number);
+            (power_loss::restore(task, &places, &mut cut, (state_id, ground))?, Vec::new())
+        }
+    };
+    // Durable before anything is fetched: topics, templates, mounts, and the set that these maps belong to.
+    ground.store.commit(state_id, &cut)?;
+    let maps = Arc::new(maps);
+    Ok(Restored { state_id, maps, cut, places, deadly, lock })
+}
+
+pub(super) fn io_at<'p>(what: &'static str, path: &'p Path) -> impl Fn(io::Error) -> RestoreError + 'p {
+    move |source| RestoreError::Io { what, path: path.to_path_buf(), source }
+}
+
+fn take_dir(dir: &Path, holder: &str) -> Result<file::Lock, RestoreError> {
+    file::make_dirs(dir, file::DIR_MODE).map_err(io_at("cannot make the output directory", dir))?;
+    let path = dir.join(LOCK_FILE);
+    file::Lock::take(&path, holder, file::FILE_MODE).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => RestoreError::InUse { path: dir.to_path_buf(), holder: e.to_string() },
+        _ => io_at("cannot write into the output directory", dir)(e),
+    })
+}
+
+/// The id that tells this directory from another that later takes its name.
+fn dir_id(dir: &Path) -> Result<u64, RestoreError> {
+    let path = dir.join(ID_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => u64::from_str_radix(text.trim(), 16).map_err(|_| {
+            RestoreError::Refused(format!("{} holds no directory id; remove it if no state is kept", path.display()))
+        }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let id = file::random_u64().map_err(io_at("make an id for", dir))?;
+            file::replace(&path, format!("{id:016x}\n").as_bytes()).map_err(io_at("cannot write", &path))?;
+            Ok(id)
+        }
+        Err(e) => Err(io_at("cannot read", &path)(e)),
+    }
+}
+
+fn places(task: &Deliver, ground: &Ground<'_>, state_id: u64) -> Result<Places, RestoreError> {
+    let state_dir = ground.data_dir.join(format!("state.{state_id:016x}"));
+    let places = Places {
+        dir: task.dir.clone(),
+        failures_dir: state_dir.join("failures"),
+        snapshots_dir: state_dir.join("snapshots"),
+        state_dir,
+    };
+    for dir in [&places.state_dir, &places.failures_dir, &places.snapshots_dir] {
+        file::make_dirs(dir, file::PRIVATE_DIR_MODE).map_err(io_at("cannot make", dir))?;
+    }
+    Ok(places)
+}
+
+/// State is kept under (group_id, topic), so a renamed task finds its own.
+fn find_state(task: &Deliver, store: &Store) -> Result<Option<(u64, Cut)>, RestoreError> {
+    let mut found: Option<(u64, &str)> = None;
+    for topic in &task.topics {
+        match (store.state_of(&task.group_id, topic)?, found) {
+            (Some(id), Some((other, first))) if id != other => {
+                return Err(RestoreError::Refused(format!(
+                    "topics {first} and {topic} of group {} were delivered by two tasks so far; \
+                     keep them in two tasks, or take a new group_id with start set to where it shall begin",
+                    task.group_id
+                )));
+            }
+            (Some(id), _) => found = Some((id, topic)),
+            (None, _) => {}
+        }
+    }
+    let Some((id, _)) = found else { return Ok(None) };
+    let cut = store.cut(id)?;
+    cut.map(|cut| Some((id, cut)))
+        .ok_or_else(|| RestoreError::Refused(format!("the ledger names state {id:016x} but holds no checkpoint of it")))
+}
+
+fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, RestoreError> {
+    let template = Template::parse(&task.file_name).map_err(RestoreError::Refused)?;
+    let ours = power_loss::ours(&places.dir, &[template]).map_err(io_at("cannot read", &places.dir))?;
+    // Files of an earlier life keep their names: numbering begins behind them.
+    let seq = ours.iter().map(|(_, seq)| seq + 1).max().unwrap_or(1);
+    Ok(Cut {
+        number: 0,
+        set_id: file::random_u64().map_err(io_at("make an id for", &places.state_dir))?,
+        group_id: task.group_id.clone(),
+        topics: Vec::new(),
+        sources: Vec::new(),
+        tally: Vec::new(),
+        output: Output { dir: task.dir.display().to_string(), dir_id, templates: Vec::new() },
+        files: Vec::new(),
+        seq,
+        seq_limit: seq + SEQ_STEP,
+        mounts: [None, None],
+        taken_ms: clock::now_ms(),
+    })
+}
+
+fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, RestoreError> {
+    if cut.output.dir_id == dir_id {
+        cut.output.dir = task.dir.display().to_string();
+        return Ok(cut);
+    }
+    Err(RestoreError::Refused(format!(
+        "{} is not the directory that group {} was delivered to so far ({}). If it was moved, move it whole, with {ID_FILE}. \
+         To go on in another directory, stop with the old one once and take a new group_id with start set; \
+         to begin again, remove the state in the data directory",
+        task.dir.display(),
+        task.group_id,
+        cut.output.dir
+    )))
+}
+
+fn open(places: &Places, ground: &Ground<'_>, cut: &Cut, same_mounts: bool) -> Result<MapSet, OpenError> {
+    let maps = MapSet::open(&places.state_dir, ground.boot_id)?;
+    if maps.set_id != cut.set_id {
+        return Err(OpenError::Damaged("they are not of the set that the ledger knows".into()));
+    }
+    if !same_mounts {
+        strict::check(&maps, cut, places).map_err(OpenError::Damaged)?;
+    }
+    Ok(maps)
+}
+
+/// Ends what was in flight, appends what was published, and goes on with the same maps or ones of another shape.
+fn after_kill(
+    task: &Deliver,
+    places: &Places,
+    maps: MapSet,
+    ground: &Ground<'_>,
+    began: Instant,
+) -> Result<(MapSet, Vec<Work>), RestoreError> {
+    let refuse = |what: String| {
+        RestoreError::Refused(format!(
+            "{what}; remove {} to go back to the last checkpoint",
+            places.state_dir.join("current").display()
+        ))
+    };
+    let owed = !maps.is_empty();
+    let mut done = writer::Recovered::default();
+    for index in 0..maps.shape.writers {
+        let settings = writer_settings(task, places, index);
+        let writer = writer::Writer::new(settings, maps.rings.clone(), &maps.slots, Default::default());
+        let recovered = writer.and_then(|mut w| w.recover()).map_err(refuse)?;
+        done.files += recovered.files;
+        done.bytes += recovered.bytes;
+    }
+    let mut deadly = Vec::new();
+    let mut marks = Vec::new();
+    for ring in &maps.rings {
+        marks.push(fold_all(ring).map_err(refuse)?);
+        if let Some((work, deaths)) = ring.count_death() {
+            log::warn!("{}: the process died over {}/{}/{}", task.name, work.topic, work.partition, work.offset);
+            deadly.extend((deaths >= DEADLY).then_some(work));
+        }
+    }
+    if owed || done.files > 0 {
+        let next: Vec<String> =
+            marks.iter().flatten().map(|m| format!("{}/{}@{}", m.topic, m.partition, m.next)).collect();
+        log::info!(
+            "{}: recovered in {} ms: {} appends finished, {} bytes; goes on at {}",
+            task.name,
+            began.elapsed().as_millis(),
+            done.files,
+            done.bytes,
+            next.join(" ")
+        );
+    }
+    let shape = Shape { readers: task.readers, writers: task.writers, ring_size: task.ring_size };
+    if maps.shape == shape {
+        return Ok((maps, deadly));
+    }
+    log::info!(
+        "{}: {} readers, {} writers, rings of {} bytes from now on",
+        task.name,
+        shape.readers,
+        shape.writers,
+        shape.ring_size
+    );
+    let contents = reshaped(&maps, marks.concat(), shape, ground.boot_id).map_err(refuse)?;
+    let maps =
+        MapSet::create(&places.state_dir, shape, &contents).map_err(io_at("cannot make maps in", &places.state_dir))?;
+    Ok((maps, deadly))
+}
+
+/// The same marks and files, spread over another number of readers and writers.
+fn reshaped(maps: &MapSet, marks: Vec<Mark>, shape: Shape, boot_id: u128) -> Result<Contents, String> {
+    let mut files = Vec::new();
+    for slot in &maps.slots {
+        for (at, row, state) in slot.rows()? {
+            files.push((row, state, slot.length(at), slot.identity(at)));
+        }
+    }
+    Ok(Contents {
+        set_id: maps.set_id,
+        boot_id,
+        topics: maps.topics(),
+        marks: spread_marks(marks, shape.readers),
+        tally: maps.tally(),
+        files: spread_files(files, shape.writers),
+        seq: maps.slots[0].seq(),
+        seq_limit: maps.slots[0].seq_limit(),
+    })
+}
+
+/// Partitions in turn, so that every topic is spread over all readers.
+pub(super) fn spread_marks(mut marks: Vec<Mark>, readers: usize) -> Vec<Vec<Mark>> {
+    marks.sort_by_key(|m| (m.topic, m.partition));
+    let mut spread = vec![Vec::new(); readers];
+    marks.into_iter().enumerate().for_each(|(i, mark)| spread[i % readers].push(mark));
+    spread
+}
+
+type FileRow = (crate::ring::slot::Row, State, u64, file::Identity);
+
+/// A file's route may belong to another writer now: unsealed ones go to all writers alike, as finished.
+pub(super) fn spread_files(files: Vec<FileRow>, writers: usize) -> Vec<Vec<FileRow>> {
+    let mut spread = vec![Vec::new(); writers];
+    for (i, (row, _, length, identity)) in files.into_iter().enumerate() {
+        spread[i % writers].push((row, State::Sealed, length, identity));
+    }
+    spread
+}
+
+pub(super) fn marks_of(sources: &[Source]) -> Vec<Mark> {
+    sources.iter().map(|s| Mark::from(*s)).collect()
+}
+
+/// The same for the running writers and for those that end a killed one's work.
+pub(super) fn writer_settings(task: &Deliver, places: &Places, index: usize) -> writer::Settings {
+    writer::Settings {
+        task: task.name.clone(),
+        index,
+        dir: places.dir.clone(),
+        failures_dir: places.failures_dir.clone(),
+        timezone_s: task.options.timezone_s,
+        rotate: task.rotate,
+        rotate_size: task.rotate_size,
+        min_free: task.min_free,
+    }
+}

@@ -1,0 +1,70 @@
+//! What a run ends with, as numbers and as text.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::flow::span::Counts;
+use crate::flow::tally::Tally;
+
+/// The numbers a finished run ends with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub tasks: Vec<TaskSummary>,
+    pub elapsed: Duration,
+}
+
+/// A finished task's numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskSummary {
+    pub name: String,
+    pub dir: PathBuf,
+    /// Of this run.
+    pub counts: Counts,
+    /// Of the task's whole life.
+    pub total: Counts,
+    /// Of the task's whole life.
+    pub tally: Tally,
+    /// Partitions that could not be read on.
+    pub broken: Vec<String>,
+}
+
+impl Summary {
+    /// True where no partition was left behind.
+    pub fn is_whole(&self) -> bool {
+        self.tasks.iter().all(|t| t.broken.is_empty())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        for task in &self.tasks {
+            let Counts { consumed, written, filtered, parked } = task.counts;
+            writeln!(
+                f,
+                "{}: consumed {consumed} = written {written} + filtered {filtered} + parked {parked} \
+                 in {seconds:.1} s ({:.0} records/s), files in {}",
+                task.name,
+                consumed as f64 / seconds.max(0.001),
+                task.dir.display()
+            )?;
+            let total = task.total;
+            if total != task.counts {
+                writeln!(
+                    f,
+                    "{}: since its first start consumed {} = written {} + filtered {} + parked {}",
+                    task.name, total.consumed, total.written, total.filtered, total.parked
+                )?;
+            }
+            let named: Vec<String> = task.tally.named().map(|(name, n)| format!("{name} {n}")).collect();
+            if !named.is_empty() {
+                writeln!(f, "{}: {}", task.name, named.join(", "))?;
+            }
+            for broken in &task.broken {
+                writeln!(f, "{}: not read to its end: {broken}", task.name)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! One deliver task as the engine sees it: its phase, its threads, and the cuts that lead from one checkpoint to the next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use super::summary::TaskSummary;
+use crate::flow::clock;
+use crate::flow::span::{Counts, Mark};
+use crate::ledger::cut::{Cut, Source};
+use crate::ledger::keeper::Kept;
+use crate::reader::scout::{Ask, Found, Place};
+use crate::reader::{self, Control};
+use crate::ring::set::MapSet;
+use crate::sys::file;
+use crate::writer;
+
+/// A pause that is not complete by then is withdrawn: a writer is blocked, and the flow goes on as far as it can.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// When a withdrawn pause is tried again.
+const PAUSE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a task is on its way from cut to cut.
+#[derive(Debug)]
+enum Phase {
+    Flowing,
+    /// Readers publish what they hold and let their rings run empty.
+    Pausing {
+        since: Instant,
+        rested: Vec<bool>,
+    },
+    /// A cut is on its way to the disk; the readers go on, unless it is the last.
+    Keeping {
+        last: bool,
+    },
+    /// The last cut is durable; threads are ending.
+    Done,
+}
+
+/// A running task.
+pub struct Task {
+    pub(super) name: String,
+    pub(super) dir: PathBuf,
+    pub(super) topics: Vec<String>,
+    pub(super) maps: Arc<MapSet>,
+    pub(super) readers: Vec<ReaderEnd>,
+    pub(super) writers: Vec<WriterEnd>,
+    pub(super) keeper: Option<Sender<Box<Cut>>>,
+    pub(super) scout: Option<Sender<Ask>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) checkpoint_interval: Duration,
+    pub(super) last: Cut,
+    pub(super) flow: Flow,
+    pub(super) _lock: file::Lock,
+}
+
+/// A reader's channel and gauge.
+pub struct ReaderEnd {
+    pub control: Sender<Control>,
+    pub gauge: Arc<reader::Gauge>,
+    /// Partitions in its ring.
+    pub partitions: usize,
+    pub at_end: bool,
+}
+
+/// A writer's channel and gauge.
+pub struct WriterEnd {
+    pub inbox: Sender<writer::Message>,
+    pub gauge: Arc<writer::Gauge>,
+}
+
+/// What changes from event to event.
+pub struct Flow {
+    phase: Phase,
+    /// Numbers pauses, so that a late answer is not taken for a new one.
+    round: u64,
+    due: Instant,
+    stopping: bool,
+    /// Found, not yet in a cut.
+    pending: Vec<Source>,
+    /// In the cut under way.
+    adding: Vec<Source>,
+    /// Where an `exit_at_end` run ends, until the readers know.
+    ends: Option<Vec<Place>>,
+    ends_sent: bool,
+    pub began: Counts,
+    pub goal: u64,
+    pub broken: Vec<String>,
+}
+
+impl Flow {
+    pub fn new(began: Counts, pending: Vec<Source>, checkpoint_interval: Duration) -> Flow {
+        Flow {
+            phase: Phase::Flowing,
+            round: 0,
+            due: Instant::now() + checkpoint_interval,
+            stopping: false,
+            pending,
+            adding: Vec::new(),
+            ends: None,
+            ends_sent: false,
+            began,
+            goal: 0,
+            broken: Vec::new(),
+        }
+    }
+}
+
+impl Task {
+    pub fn is_done(&self) -> bool {
+        matches!(self.flow.phase, Phase::Done)
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.flow.ends_sent && self.readers.iter().all(|r| r.at_end)
+    }
+
+    /// Counts of this run as far as they are known.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for ReaderEnd { gauge, .. } in &self.readers {
+            sum.add(Counts {
+                consumed: gauge.consumed.load(Ordering::Relaxed),
+                written: gauge.written.load(Ordering::Relaxed),
+                filtered: gauge.filtered.load(Ordering::Relaxed),
+                parked: gauge.parked.load(Ordering::Relaxed),
+            });
+        }
+        let began = self.flow.began;
+        Counts {
+            consumed: sum.consumed - began.consumed,
+            written: sum.written - began.written,
+            filtered: sum.filtered - began.filtered,
+            parked: sum.parked - began.parked,
+        }
+    }
+
+    pub fn stop(&mut self) {
+        self.flow.stopping = true;
+        self.flow.due = Instant::now();
+    }
+
+    /// Moves on what time moves: a checkpoint is due, or a pause takes too long.
+    pub fn tick(&mut self, now: Instant) -> Result<(), String> {
+        match &self.flow.phase {
+            Phase::Flowing if now >= self.flow.due => {
+                self.flow.round += 1;
+                let round = self.flow.round;
+                self.flow.phase = Phase::Pausing { since: now, rested: vec![false; self.readers.len()] };
+                self.tell_readers(|_| Control::Pause(round));
+            }
+            Phase::Pausing { since, .. } if !self.flow.stopping && now - *since > PAUSE_MAX => {
+                log::debug!("{}: a writer is blocked; the checkpoint is tried again", self.name);
+                self.flow.phase = Phase::Flowing;
+                self.flow.due = now + PAUSE_AGAIN;
+                self.tell_readers(|_| Control::Resume);
+            }
+            _ => {}
+        }
+        self.send_ends();
+        Ok(())
+    }
+
+    pub fn on_reader(&mut self, reader: usize, event: reader::Event) -> Result<(), String> {
+        match event {
+            reader::Event::Paused(round) if round == self.flow.round => {
+                let Phase::Pausing { rested, .. } = &mut self.flow.phase else { return Ok(()) };
+                rested[reader] = true;
+                if rested.iter().all(|r| *r) { self.cut() } else { Ok(()) }
+            }
+            reader::Event::Paused(_) => Ok(()),
+            reader::Event::AtEnd => {
+                self.readers[reader].at_end = true;
+                Ok(())
+            }
+            reader::Event::Broken { topic, partition, offset, reason } => {
+                let topic = self.topics.get(usize::from(topic)).map_or("?", String::as_str);
+                self.flow.broken.push(format!("{topic}/{partition} at offset {offset}: {reason}"));
+                Ok(())
+            }
+        }
+    }
+
+    pub fn on_scout(&mut self, found: Found) -> Result<(), String> {
+        match found {
+            Found::Begins(places) => {
+                for p in &places {
+                    let topic = &self.topics[usize::from(p.topic)];
+                    log::info!("{}: {topic}/{} begins at offset {}", self.name, p.partition, p.offset);
+                }
+                self.flow.pending.extend(places.iter().map(source));
+                self.flow.due = Instant::now();
+            }
+            Found::Ends(places) => self.flow.ends = Some(places),
+            Found::Complete => {}
+        }
+        Ok(())
+    }
+
+    pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {
+        let cut = match kept {
+            Kept::Committed(cut) => *cut,
+            Kept::Failed(what) => {
+                return Err(format!(
+                    "{}: no checkpoint: {what}. What the disk holds is unknown now: this process stops, \
+                     the next start goes back to checkpoint {}",
+                    self.name, self.last.number
+                ));
+            }
+        };
+        log::debug!("{}: checkpoint {} is durable", self.name, cut.number);
+        self.forget_sealed(&cut);
+        self.assign_added();
+        let places = cut.sources.iter().map(|s| Place { topic: s.topic, partition: s.partition, offset: s.next });
+        if let Some(scout) = &self.scout {
+            // A scout that is behind gets the next one.
+            let _ = scout.try_send(Ask::Commit(places.collect()));
+        }
+        self.last = cut;
+        if matches!(self.flow.phase, Phase::Keeping { last: true }) {
+            self.flow.phase = Phase::Done;
+            return Ok(());
+        }
+        self.flow.phase = Phase::Flowing;
+        let wait =
+            if self.flow.pending.is_empty() && !self.flow.stopping { self.checkpoint_interval } else { Duration::ZERO };
+        self.flow.due = Instant::now() + wait;
+        Ok(())
+    }
+
+    /// All readers rest and all rings are empty: this moment is the cut.
+    fn cut(&mut self) -> Result<(), String> {
+        self.flow.adding = std::mem::take(&mut self.flow.pending);
+        let cut = Cut::take(&self.last, &self.maps, &self.flow.adding, clock::now_ms())
+            .map_err(|what| format!("{}: no checkpoint: {what}", self.name))?;
+        self.flow.phase = Phase::Keeping { last: self.flow.stopping };
+        if !self.flow.stopping {
+            self.tell_readers(|_| Control::Resume);
+        }
+        let keeper = self.keeper.as_ref().ok_or("the keeper is gone")?;
+        keeper.try_send(Box::new(cut)).map_err(|_| format!("{}: the keeper does not take the cut", self.name))
+    }
+
+    /// Sealed files that the checkpoint holds leave the writers' tables.
+    fn forget_sealed(&self, cut: &Cut) {
+        for (index, writer) in self.writers.iter().enumerate() {
+            let sealed = cut.files.iter().filter(|f| f.sealed && f.place.0 == index);
+            let rows: Vec<usize> = sealed.map(|f| f.place.1).collect();
+            if !rows.is_empty() {
+                // A full inbox: they are in the next cut once more.
+                let _ = writer.inbox.try_send(writer::Message::Forget(rows));
+            }
+        }
+    }
+
+    /// Partitions that no ring has yet: their beginning is durable already.
+    pub(super) fn add_durable(&mut self, sources: Vec<Source>) {
+        self.flow.adding = sources;
+        self.assign_added();
+    }
+
+    /// Partitions whose beginning is durable now go to the readers with the fewest.
+    fn assign_added(&mut self) {
+        let mut shares: Vec<Vec<Mark>> = vec![Vec::new(); self.readers.len()];
+        for source in std::mem::take(&mut self.flow.adding) {
+            let fewest = (0..self.readers.len()).min_by_key(|r| self.readers[*r].partitions).unwrap_or(0);
+            self.readers[fewest].partitions += 1;
+            shares[fewest].push(Mark::from(source));
+        }
+        self.tell_readers(|reader| Control::Assign(std::mem::take(&mut shares[reader])));
+    }
+
+    /// Once every partition has its reader, they hear where to end.
+    fn send_ends(&mut self) {
+        let assigned = self.flow.pending.is_empty() && self.flow.adding.is_empty();
+        if let Some(ends) = self.flow.ends.take_if(|_| assigned) {
+            let ends: Vec<_> = ends.iter().map(|p| (p.topic, p.partition, p.offset)).collect();
+            self.flow.goal = ends.iter().map(|end| self.distance(*end)).sum();
+            self.flow.ends_sent = true;
+            self.tell_readers(|_| Control::EndAt(ends.clone()));
+        }
+    }
+
+    fn distance(&self, (topic, partition, end): (u16, i32, i64)) -> u64 {
+        let from = self.last.sources.iter().find(|s| (s.topic, s.partition) == (topic, partition));
+        from.map_or(0, |s| (end - s.next).max(0) as u64)
+    }
+
+    fn tell_readers(&self, mut control: impl FnMut(usize) -> Control) {
+        for (index, reader) in self.readers.iter().enumerate() {
+            match control(index) {
+                Control::Assign(marks) if marks.is_empty() => {}
+                control => {
+                    if let Err(TrySendError::Full(_)) = reader.control.try_send(control) {
+                        panic!("{}: reader {index} does not hear the engine any more", self.name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the threads, first station first; all of them have nothing left to do.
+    pub fn finish(mut self) -> TaskSummary {
+        self.tell_readers(|_| Control::Stop);
+        let counts = self.counts();
+        self.readers.clear();
+        self.writers.clear();
+        self.keeper = None;
+        self.scout = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        TaskSummary {
+            name: self.name,
+            dir: self.dir,
+            counts,
+            total: self.last.counts(),
+            tally: self.last.tally(),
+            broken: self.flow.broken,
+        }
+    }
+}
+
+fn source(place: &Place) -> Source {
+    Mark { topic: place.topic, partition: place.partition, next: place.offset, epoch: -1, ..Mark::default() }.into()
+}
