@@ -10,7 +10,7 @@ use super::{names, settings};
 use crate::flow::problem::Problem;
 
 /// Immutable: a reload makes a new one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Program {
     /// What is odd and yet accepted, to be logged once.
     pub warnings: Vec<Problem>,
