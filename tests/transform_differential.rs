@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// One record, or several behind a codec; one in four damaged.
+    /// One record, or several behind a codec; one in six damaged.
     fn value(&mut self, shapes: &[Shape], other: &[u8]) -> Vec<u8> {
         let dice = &mut self.dice;
         let record = |dice: &mut Dice| {
@@ -132,7 +132,7 @@ impl World {
             if dice.one_in(60) {
                 text.splice(0..0, "\u{feff}".bytes());
             }
-            if dice.one_in(4) {
+            if dice.one_in(6) {
                 mutate::mutate(dice, &mut text, other);
             }
             text
@@ -140,6 +140,14 @@ impl World {
         if self.options.value_codec == ValueCodec::None {
             return record(dice);
         }
+        // Between records a line's end is a border: within them it may be white space only now and then.
+        let record = |dice: &mut Dice| {
+            let mut text = record(dice);
+            if !dice.one_in(10) {
+                text.iter_mut().filter(|b| **b == b'\n').for_each(|b| *b = b' ');
+            }
+            text
+        };
         let mut lines = record(dice);
         while dice.one_in(2) {
             lines.extend(dice.pick(&["\n", "\r\n", "\n \n"]).bytes());

@@ -116,7 +116,7 @@ impl Shape {
         self.text("{");
         let more = dice.below(14);
         let names: Vec<&str> = ["id", "t"].into_iter().chain((0..more).map(|_| dice.word(NAMES))).collect();
-        let first = usize::from(dice.one_in(8));
+        let first = usize::from(dice.one_in(25));
         for (i, name) in names[first..].iter().enumerate() {
             self.name(dice, i, name);
             match (*name, dice.below(10)) {

@@ -108,12 +108,23 @@ fn entry(dice: &mut Dice, name: &str) -> String {
 
 fn source(dice: &mut Dice, key: &str) -> String {
     let field = match (key, dice.below(4)) {
-        ("#account_id" | "#distinct_id", 1..) => dice.pick(&["id", "role_id", "id", "x"]),
+        ("#account_id", 1..) => "id",
+        ("#distinct_id", 1..) => dice.pick(&["id", "role_id", "x"]),
         ("#time", 1..) => dice.pick(&["t", "mtime", "t", "x"]),
         ("#ip", 1..) => dice.pick(&["ip", "x", "ip"]),
         _ => dice.word(FIELDS),
     };
-    let default = dice.pick(&[
+    let is_plain = key.ends_with("t_id") && !dice.one_in(5);
+    let default = if is_plain { r#","default":"{role_id}""# } else { any_default(dice) };
+    if field == "id" && dice.one_in(20) {
+        format!("{{{}}}", default.trim_start_matches(','))
+    } else {
+        format!(r#"{{"field":"{field}"{default}}}"#)
+    }
+}
+
+fn any_default(dice: &mut Dice) -> &'static str {
+    dice.pick(&[
         "",
         r#","default":"""#,
         r#","default":"""#,
@@ -129,12 +140,7 @@ fn source(dice: &mut Dice, key: &str) -> String {
         r#","default":"{t}""#,
         r#","default":"{headers.log_name}/{kafka.offset}""#,
         r#","default":"\u0041\"\n{y}""#,
-    ]);
-    if field == "id" && dice.one_in(20) {
-        format!("{{{}}}", default.trim_start_matches(','))
-    } else {
-        format!(r#"{{"field":"{field}"{default}}}"#)
-    }
+    ])
 }
 
 fn filter(dice: &mut Dice) -> String {
