@@ -5,6 +5,8 @@ mod reference;
 
 #[path = "transform_rows/bench.rs"]
 mod bench;
+#[path = "transform_rows/codec.rs"]
+mod codec;
 #[path = "transform_rows/delivery.rs"]
 mod delivery;
 #[path = "transform_rows/filters.rs"]

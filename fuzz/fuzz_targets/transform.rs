@@ -1,4 +1,5 @@
-//! Arbitrary bytes: the first chooses the options, the rest is a value. The library and the reference must end it alike.
+//! Arbitrary bytes: the first chooses the options, the rest is a value. The library and the reference must end it
+//! alike.
 
 #![no_main]
 

@@ -33,7 +33,9 @@ pub fn load(files: &[Files]) -> Result<Program, Vec<Problem>> {
     for file in files {
         for (kind, text) in [("metadata", &file.metadata), ("filter", &file.filter)] {
             let name = format!("mthinkingdata:{kind}.{}.json", file.app_id);
-            text.as_ref().map(|text| std::fs::write(dir.path().join(name), text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(dir.path().join(name), text).unwrap();
+            }
         }
     }
     let app_ids: Vec<String> = files.iter().map(|file| file.app_id.clone()).collect();

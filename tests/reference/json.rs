@@ -1,4 +1,5 @@
-//! JSON by way of `RawValue`: bytes come in, a tree that keeps every number's text goes out, or the code of step 4 to 6.
+//! JSON by way of `RawValue`: bytes come in, a tree that keeps every number's text goes out, or the code of the step
+//! that failed.
 
 use std::fmt;
 

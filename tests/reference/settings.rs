@@ -187,9 +187,9 @@ fn without_comments(text: &str) -> String {
             length
         } else if c == '#' || rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
+        } else if let Some(comment) = rest.strip_prefix("/*") {
             out.push(' ');
-            rest[2..].find("*/").expect("a terminated comment") + 4
+            comment.find("*/").expect("a terminated comment") + 4
         } else {
             out.push(c);
             c.len_utf8()

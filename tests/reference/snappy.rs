@@ -36,7 +36,7 @@ fn framed(value: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
         let body = rest.get(4..4 + length)?;
         match head[0] {
             0xff if body != b"sNaPpY" => return None,
-            0xff | 0x80..=0xfe => {}
+            0x80..=0xff => {}
             kind @ (0 | 1) => {
                 let (sum, body) = body.split_at_checked(4)?;
                 let start = out.len();

@@ -1,4 +1,5 @@
-//! Random settings and options: chance goes in, files that are right go out, in all the ways comment-JSON can be written.
+//! Random settings and options: chance goes in, files that are right go out, in all the ways comment-JSON can be
+//! written.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,12 @@ pub fn lane_rule(dice: &mut Dice) -> (u32, Option<String>) {
 
 fn metadata(dice: &mut Dice) -> String {
     let names: BTreeSet<&str> = LOG_NAMES.split(' ').chain(["*"]).collect();
-    let entries: Vec<String> = names.iter().filter_map(|name| (!dice.one_in(10)).then(|| entry(dice, name))).collect();
+    let mut entries = Vec::new();
+    for name in names {
+        if !dice.one_in(10) {
+            entries.push(entry(dice, name));
+        }
+    }
     format!("[{}]", entries.join(","))
 }
 

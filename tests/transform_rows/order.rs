@@ -1,6 +1,6 @@
 //! The order of work: every step's check, and which of two failures wins.
 
-use logmill::transform::{Options, UnknownLog, ValueCodec};
+use logmill::transform::{Options, UnknownLog};
 
 use super::bench::{Bench, parked, with_members, written};
 use crate::reference::End;
@@ -19,11 +19,11 @@ const METADATA: &str = r##"[
 
 const FILTER: &str = r#"{"names":["dropped"],"rules":[{"when":[{"field":"x","op":"eq","value":"drop"}]}]}"#;
 
-fn bench(options: Options) -> Bench {
+pub fn bench(options: Options) -> Bench {
     Bench::new(METADATA, FILTER, options)
 }
 
-fn log(name: &str, logs: &str) -> String {
+pub fn log(name: &str, logs: &str) -> String {
     format!(r#"{{"headers":{{"app_id":24,"log_name":"{name}"}},"logs":{logs}}}"#)
 }
 
@@ -223,14 +223,14 @@ fn step_13_rules_come_before_ids() {
     check(log("e", r#"{"a":1.5,"x":"keep"}"#), parked("E12_ID_TYPE"));
 }
 
-fn line(account_id: &str, distinct_id: &str) -> End {
+pub fn line(account_id: &str, distinct_id: &str) -> End {
     let head =
         format!(r##"{{"#account_id":"{account_id}","#distinct_id":"{distinct_id}","#event_name":"t_e","#ip":"","##);
     let line = format!(r##"{head}"#time":"2020-12-17 13:50:43","#type":"track","properties":{{}}}}"##);
     written(&line, &[])
 }
 
-fn ids(ids: &str) -> String {
+pub fn ids(ids: &str) -> String {
     log("e", &format!(r#"{{"t":1608184243,{ids}}}"#))
 }
 
@@ -320,7 +320,8 @@ fn step_19_ip() {
     for ip in good.split(' ') {
         check(log("e", &format!(r#"{{"a":1,"t":1608184243,"ip":"{ip}"}}"#)), written(&line(ip), &[]));
     }
-    let bad = "256.0.0.1|1.2.3|1.2.3.4.5|01.2.3.4|1.2.3.4 | 1.2.3.4|fe80::1%eth0|[::1]|1:2:3:4:5:6:7|:::|12345::|1.2.3.4:80|\
+    let bad = "256.0.0.1|1.2.3|1.2.3.4.5|01.2.3.4|1.2.3.4 | 1.2.3.4|fe80::1%eth0|[::1]|1:2:3:4:5:6:7|:::|12345::|\
+        1.2.3.4:80|\
         ::1/128|localhost|1.2.3.-4|0x1.2.3.4|::1.2.3|1::2::3|１.2.3.4|g::1|1.2.3.4::";
     for ip in bad.split('|') {
         let value = log("e", &format!(r#"{{"a":1,"t":1608184243,"ip":"{ip}"}}"#));
@@ -410,95 +411,4 @@ fn counters_rise_only_with_a_written_record() {
     check(value, parked("E17_EMPTY_PROPS"));
     let value = log("e", r#"{"a":1,"_b":1,"n":null,"t":0,"ip":"x"}"#);
     bench(Options { max_line_bytes: 20, ..Options::default() }).check(value, parked("E18_TOO_LARGE_OUT"));
-}
-
-mod codec {
-    //! Step 3.
-
-    use std::io::Write;
-
-    use super::*;
-
-    fn snappy() -> Bench {
-        bench(Options { value_codec: ValueCodec::Snappy, ..Options::default() })
-    }
-
-    fn raw(content: &[u8]) -> Vec<u8> {
-        snap::raw::Encoder::new().compress_vec(content).unwrap()
-    }
-
-    fn framed(content: &[u8]) -> Vec<u8> {
-        let mut writer = snap::write::FrameEncoder::new(Vec::new());
-        writer.write_all(content).unwrap();
-        writer.into_inner().unwrap()
-    }
-
-    fn xerial(blocks: &[&[u8]]) -> Vec<u8> {
-        let mut value = b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01".to_vec();
-        for block in blocks {
-            let block = raw(block);
-            value.extend((block.len() as u32).to_be_bytes());
-            value.extend(block);
-        }
-        value
-    }
-
-    #[test]
-    fn all_three_framings_are_decoded() {
-        let record = ids(r#""a":1"#);
-        let (first, second) = record.as_bytes().split_at(20);
-        for value in [raw(record.as_bytes()), framed(record.as_bytes()), xerial(&[first, second])] {
-            snappy().check(value, line("1", ""));
-        }
-    }
-
-    #[test]
-    fn what_does_not_decode_is_parked() {
-        let record = ids(r#""a":1"#);
-        let mut broken_sum = framed(record.as_bytes());
-        broken_sum[14] ^= 1;
-        for good in [raw(record.as_bytes()), framed(record.as_bytes()), xerial(&[record.as_bytes()])] {
-            snappy().check(&good[..good.len() - 1], parked("E03_CODEC"));
-        }
-        snappy().check(broken_sum, parked("E03_CODEC"));
-        snappy().check(record, parked("E03_CODEC"));
-        snappy().check(&b"\x82SNAPPY\x00\x00\x00"[..], parked("E03_CODEC"));
-        bench(Options::default()).check(raw(b"{}"), parked("E05_JSON"));
-        bench(Options::default()).check(framed(b"{}"), parked("E04_UTF8"));
-    }
-
-    #[test]
-    fn too_large_after_decoding_is_parked() {
-        let mut bench =
-            bench(Options { value_codec: ValueCodec::Snappy, max_record_bytes: 1000, ..Options::default() });
-        let (fits, over) = ([b'['; 1000], [b'['; 1001]);
-        for value in [raw(&fits), framed(&fits), xerial(&[&fits[..500], &fits[..500]])] {
-            bench.check(value, parked("E05_JSON"));
-        }
-        for value in [raw(&over), framed(&over), xerial(&[&fits[..500], &over[..501]])] {
-            bench.check(value, parked("E03_CODEC"));
-        }
-        bench.check([0; 1001], parked("E02_TOO_LARGE_IN"));
-        bench.check([], parked("E01_EMPTY"));
-        let bomb = [&[0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0; 20]].concat();
-        bench.check(bomb, parked("E03_CODEC"));
-    }
-
-    #[test]
-    fn every_line_is_a_record_of_its_own() {
-        let lines =
-            [&ids(r#""a":1"#), "", " \t\r", "\u{feff}[]", &log("dropped", "0"), "x", &ids(r#""a":2"#)].join("\n");
-        let ends = [line("1", ""), parked("E07_ROOT"), End::Filtered, parked("E05_JSON"), line("2", "")];
-        snappy().check_all(&raw(lines.as_bytes()), &ends);
-        snappy().check_all(&raw((lines + "\r\n\n").as_bytes()), &ends);
-        let bad_line = [&b"[\xff]\n"[..], ids(r#""a":1"#).as_bytes()].concat();
-        snappy().check_all(&raw(&bad_line), &[parked("E04_UTF8"), line("1", "")]);
-    }
-
-    #[test]
-    fn nothing_but_blank_lines_is_empty() {
-        for content in [&b""[..], b"\n", b" \n\t\n\r\n"] {
-            snappy().check(raw(content), parked("E01_EMPTY"));
-        }
-    }
 }
