@@ -63,6 +63,11 @@ impl Fast {
         }
     }
 
+    /// Other settings for the records to come.
+    pub fn reload(&mut self, files: &[Files]) {
+        self.program = load(files).unwrap_or_else(|problems| panic!("{problems:?}\n{files:?}"));
+    }
+
     /// As [`super::transform`]; `room` is the size of the first stretch offered to a line.
     pub fn ends(&mut self, record: &Record<'_>, now_ms: i64, rules: &[LaneRule], room: usize) -> Vec<EndAndLanes> {
         let unpacked = match self.unpacker.unpack(record.value) {
@@ -70,7 +75,7 @@ impl Fast {
             Ok(unpacked) => unpacked,
         };
         let mut ends = Vec::new();
-        for (k, piece) in (0..).zip(unpacked.pieces) {
+        for (k, piece) in unpacked {
             ends.push(match self.transformer.read(&self.program, record, piece, k, now_ms) {
                 Verdict::Filtered => (End::Filtered, None),
                 Verdict::Parked(parked) => (End::Parked(parked.code.name()), None),

@@ -167,13 +167,13 @@ fn write(
     if is_track && !properties::is_good_name(&routed.event_name) {
         return Err(park("E15_EVENT_NAME"));
     }
-    let event_id = value("#event_id");
-    if entry.event_type == "track_update" || entry.event_type == "track_overwrite" {
-        match &event_id {
-            Some(Json::Text(text)) if !text.is_empty() => {}
-            Some(Json::Number(text)) if number::is_integer(text) => {}
-            _ => return Err(park("E16_EVENT_ID")),
-        }
+    let event_id = match value("#event_id") {
+        Some(Json::Text(text)) => Some(text),
+        Some(Json::Number(text)) if number::is_integer(&text) => Some(text),
+        _ => None,
+    };
+    if ["track_update", "track_overwrite"].contains(&entry.event_type.as_str()) && event_id.is_none() {
+        return Err(park("E16_EVENT_ID"));
     }
     let ip = ip_text(value("#ip"), &mut remarks);
     let time = time::time_text(entry.source("#time"), &place, options, now_ms, &mut remarks);
@@ -190,7 +190,7 @@ fn write(
     }
     line.insert("#account_id", Json::Text(account_id));
     line.insert("#distinct_id", Json::Text(distinct_id));
-    event_id.and_then(|id| line.insert("#event_id", number::as_text(id)));
+    event_id.and_then(|id| line.insert("#event_id", Json::Text(id)));
     if is_track {
         line.insert("#event_name", Json::Text(routed.event_name.clone()));
     }

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use super::json::Json;
-
 /// A JSON number without `.`, `e`, `E`.
 pub fn is_integer(token: &str) -> bool {
     !token.contains(['.', 'e', 'E'])
@@ -25,14 +23,6 @@ pub fn is_json_number(text: &str) -> bool {
     let fraction_ok = fraction.is_none_or(all_digits);
     let exponent_ok = exponent.is_none_or(|e| all_digits(e.strip_prefix(['+', '-']).unwrap_or(e)));
     whole_ok && fraction_ok && exponent_ok
-}
-
-/// A number becomes the string of its text, everything else stays.
-pub fn as_text(value: Json) -> Json {
-    match value {
-        Json::Number(text) => Json::Text(text),
-        other => other,
-    }
 }
 
 /// The order of two JSON numbers by value.

@@ -43,9 +43,6 @@ pub fn properties(
     }
     let mut kept = Vec::new();
     for (name, value) in candidates(entry, place) {
-        if entry.exclude.contains(&name) {
-            continue;
-        }
         if value == Json::Null && event_type != "user_unset" {
             remark(remarks, "prop_null");
             continue;
@@ -94,9 +91,11 @@ pub fn is_good_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The members of `logs`, then the settings' keys that have a value; the same name replaces in place.
+/// The members of `logs` that are not excluded, then the settings' keys that have a value; the same name replaces in
+/// place.
 fn candidates(entry: &Entry, place: &Place<'_>) -> Vec<(String, Json)> {
     let mut members = place.logs.to_vec();
+    members.retain(|(name, _)| !entry.exclude.contains(name));
     for (key, source) in &entry.metadata {
         if TOP_LEVEL.contains(&key.as_str()) {
             continue;
@@ -113,6 +112,8 @@ fn candidates(entry: &Entry, place: &Place<'_>) -> Vec<(String, Json)> {
 fn cast(value: Json, kind: Option<&str>) -> Option<Json> {
     let Some(kind) = kind else { return Some(value) };
     match (kind, value) {
+        // Only user_unset brings it this far: null says unset, whatever the kind.
+        (_, Json::Null) => Some(Json::Null),
         ("string", value @ Json::Text(_)) => Some(value),
         ("string", Json::Number(text)) => Some(Json::Text(text)),
         ("string", Json::Bool(value)) => Some(Json::Text(value.to_string())),
@@ -139,7 +140,7 @@ fn look_at(value: &mut Json, options: &Options, remarks: &mut Remarks) {
             if items.len() > 500 {
                 remark(remarks, "list_over_500");
             }
-            if items.iter().any(|item| byte_length(item) > 255) {
+            if items.iter().any(|item| item.as_text().is_some_and(|text| text.len() > 255)) {
                 remark(remarks, "list_elem_over_255");
             }
             let is_nested = |item: &Json| matches!(item, Json::List(_) | Json::Object(_));
@@ -151,9 +152,4 @@ fn look_at(value: &mut Json, options: &Options, remarks: &mut Remarks) {
         Json::Object(members) if members.len() > 100 => remark(remarks, "obj_over_100"),
         _ => {}
     }
-}
-
-/// A string's own bytes, anything else's byte form.
-fn byte_length(item: &Json) -> usize {
-    item.as_text().map_or_else(|| item.byte_form().len(), str::len)
 }

@@ -175,7 +175,7 @@ impl Shape {
 /// A further member at the edge of some limit.
 fn extreme(dice: &mut Dice) -> String {
     let repeated = |n: usize, item: &str| vec![item; n].join(",");
-    let value = match dice.below(7) {
+    let value = match dice.below(9) {
         0 => format!(
             r#""{}{}""#,
             "x".repeat(2030 + dice.below(16)),
@@ -195,6 +195,8 @@ fn extreme(dice: &mut Dice) -> String {
             let depth = 59 + dice.below(6);
             format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth))
         }
+        6 => format!(r#"[1,1{}{}]"#, dice.digits(250, 10), dice.word(r#",{} ,"a" .5 ,[]"#)),
+        7 => format!("1{}", dice.digits(2040, 20)),
         _ => format!(r#""{}""#, dice.word(r"a\n 你 \ud83d\ude00 x").repeat(1000 + dice.below(3000))),
     };
     format!(r#","big":{value}"#)
@@ -212,14 +214,16 @@ fn id(dice: &mut Dice) -> String {
 }
 
 fn time(dice: &mut Dice) -> String {
-    match dice.below(12) {
+    match dice.below(14) {
         0 => scalar(dice),
         1 => format!("{}{}", dice.word("1 9"), dice.digits(8, 11)),
         2 => format!("16081{}.{}", dice.digits(5, 0), dice.digits(1, 4)),
         3 => format!(r#""16081{}.{}""#, dice.digits(5, 0), dice.digits(0, 4)),
         4 => format!(r#""16081{}""#, dice.digits(5, 0)),
         5 => format!("16081{}", dice.digits(8, 0)),
-        6..9 => calendar(dice),
+        // Near three years back and three days ahead.
+        6 => format!("{}{}", dice.word("15134 15135 15136 16084"), dice.digits(5, 0)),
+        7..=9 => calendar(dice),
         _ => format!("16081{}", dice.digits(5, 0)),
     }
 }
