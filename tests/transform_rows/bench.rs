@@ -48,7 +48,14 @@ impl Bench {
     /// The ends of all pieces.
     #[track_caller]
     pub fn check_all(&mut self, value: &[u8], wanted: &[End]) {
-        let shown = String::from_utf8_lossy(&value[..value.len().min(600)]).to_string();
+        self.check_value(Some(value), wanted);
+    }
+
+    /// `None` is the null value.
+    #[track_caller]
+    pub fn check_value(&mut self, value: Option<&[u8]>, wanted: &[End]) {
+        let start = value.map(|value| &value[..value.len().min(600)]);
+        let shown = String::from_utf8_lossy(start.unwrap_or_default()).to_string();
         let record = self.record(value);
         let slow = reference::transform(&self.projects, &self.options, &record, NOW_MS);
         assert_eq!(slow, wanted, "reference, {shown}");
@@ -90,20 +97,20 @@ impl Bench {
     #[track_caller]
     pub fn check_lane(&self, lanes: u32, field: Option<&str>, value: &[u8], wanted: u32) {
         let shown = String::from_utf8_lossy(value);
-        let record = self.record(value);
+        let record = self.record(Some(value));
         assert_eq!(lane(lanes, field, &record, value), wanted, "reference, {shown}");
         let rule = LaneRule::new(lanes, field.map(str::to_string));
         assert_eq!(rule.of_value(&record, value), wanted, "library, {shown}");
     }
 
-    fn record<'a>(&self, value: &'a [u8]) -> Record<'a> {
+    fn record<'a>(&self, value: Option<&'a [u8]>) -> Record<'a> {
         Record {
             topic: "mulog_clean_24",
             partition: self.partition,
             offset: self.offset,
             timestamp_ms: self.timestamp_ms,
             leader_epoch: 0,
-            value: Some(value),
+            value,
         }
     }
 }

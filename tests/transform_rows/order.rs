@@ -35,6 +35,7 @@ fn check(value: impl AsRef<[u8]>, end: End) {
 #[test]
 fn step_1_there_is_a_value() {
     check("", parked("E01_EMPTY"));
+    bench(Options::default()).check_value(None, &[parked("E01_EMPTY")]);
     check(" ", parked("E05_JSON"));
 }
 

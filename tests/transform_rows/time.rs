@@ -180,4 +180,9 @@ fn the_zone_is_the_tasks() {
     west.check_time(r#""2020-12-17 05:51:44Z""#, "2020-12-17 02:21:44", &[]);
     west.check_time(r#""2020-12-17 05:51:44""#, "2020-12-17 05:51:44", &[]);
     west.check_time("", "2020-12-17 02:22:41", FALLBACK);
+    // Beyond the years that can be written there is no time.
+    west.check_time(r#""0001-01-01 03:29:59Z""#, "2020-12-17 02:22:41", FALLBACK);
+    west.check_time(r#""0001-01-01 03:30:00Z""#, "0001-01-01 00:00:00", FAR);
+    west.check_time(r#""9999-12-31 23:59:59-03:30""#, "9999-12-31 23:59:59", FAR);
+    west.check_time(r#""9999-12-31 23:59:59-03:31""#, "2020-12-17 02:22:41", FALLBACK);
 }
