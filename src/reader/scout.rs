@@ -106,7 +106,7 @@ impl Scout {
                 Ask::Commit(places) => newest = Some(places),
             }
         }
-        if let Some(places) = newest {
+        if let Some(places) = newest.filter(|places| !places.is_empty()) {
             let places: Vec<From<'_>> = places.iter().map(|p| self.named(p)).collect();
             if let Err(e) = self.catalog.commit(&places) {
                 log::warn!("{}: {e}; the offsets are safe here, only lag tools see older ones", self.settings.task);
