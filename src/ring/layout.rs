@@ -21,10 +21,12 @@ pub const VERSION: u64 = 1;
 pub const THREADS_MAX: usize = 64;
 /// Partitions that one reader may own.
 pub const PARTITIONS_MAX: usize = 4096;
+/// Bytes of a ring: the least holds an entry and all its marks several times, the most keeps lengths in 32 bits.
+pub const RING_BYTES: std::ops::RangeInclusive<usize> = 1 << 20..=1 << 30;
 /// Topics of one task.
 pub const TOPICS_MAX: usize = 64;
 /// Bytes of a topic's name (Kafka allows 249).
-const TOPIC_BYTES: usize = 256;
+pub const TOPIC_BYTES: usize = 256;
 
 const AT_TAIL: usize = 16;
 const AT_HEAD: usize = 24;
@@ -42,6 +44,8 @@ pub const HEADER_BYTES: usize = (HEADER_WORDS * 8).next_multiple_of(PAGE);
 pub const ENTRY_ALIGN: usize = 64;
 const ENTRY_MAGIC: u64 = 0x4c4d_454e;
 const RUN_WORDS: usize = 3;
+
+const _: () = assert!(AT_TALLY + Tally::WORDS <= AT_TOPICS);
 
 /// What a map file is, checked before anything in it is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,10 +193,12 @@ impl Ring {
         let again = Work::from_words(pair(AT_DEATHS)) == Some(work);
         let deaths = if again { self.head.at(AT_DEATHS + 2).load(Ordering::Relaxed) + 1 } else { 1 };
         let [place, offset] = work.words();
+        // A kill in between may forget a death, but never blames another record or counts one death twice.
+        self.end_work();
+        release(self.head.at(AT_DEATHS), 0);
         self.head.at(AT_DEATHS + 1).store(offset, Ordering::Relaxed);
         self.head.at(AT_DEATHS + 2).store(deaths, Ordering::Relaxed);
         release(self.head.at(AT_DEATHS), place);
-        self.end_work();
         Some((work, deaths))
     }
 
@@ -230,9 +236,12 @@ impl Ring {
     }
 
     /// Room for an entry that is being built; nobody else looks above `head`.
+    ///
+    /// # Panics
+    /// The stretch reaches into what is still owed.
     #[allow(clippy::mut_from_ref)]
     pub fn room(&self, pos: u64, len: usize) -> &mut [u8] {
-        debug_assert!(pos >= self.head() && pos + len as u64 <= self.tail() + self.size() as u64);
+        assert!(pos >= self.head() && pos + len as u64 <= self.tail() + self.size() as u64, "no room at {pos}");
         // SAFETY: writers read published entries only, which end at `head`; the one reader thread that owns the ring
         // calls this, and holds no other slice of the stretch.
         unsafe { self.data.bytes_mut(pos, len) }
@@ -264,13 +273,14 @@ impl Ring {
     /// What does not fit.
     pub fn entry(&self, pos: u64) -> Result<Entry<'_>, String> {
         let end = self.head();
-        if pos < self.tail() || pos + ENTRY_ALIGN as u64 > end || end - pos > self.size() as u64 {
+        let left = end.saturating_sub(pos);
+        if pos < self.tail() || left < ENTRY_ALIGN as u64 || left > self.size() as u64 {
             return Err(format!("position {pos} is outside of {}..{end}", self.tail()));
         }
         let head = self.published(pos, ENTRY_ALIGN);
         let w: [u64; 6] = std::array::from_fn(|i| word(head, i * 8));
         let (at, bytes) = ((w[4] >> 32) as usize, (w[4] & 0xffff_ffff) as usize);
-        let fits = w[0] == ENTRY_MAGIC && w[2] == pos && w[3] <= end - pos && (at + bytes) as u64 <= w[3];
+        let fits = w[0] == ENTRY_MAGIC && w[2] == pos && w[3] <= left && (at + bytes) as u64 <= w[3];
         if !fits || w[3] < ENTRY_ALIGN as u64 {
             return Err(format!("no entry begins at position {pos}"));
         }
@@ -278,7 +288,9 @@ impl Ring {
         if entry_checksum(&w[2..6], tables) != w[1] {
             return Err(format!("the checksum of the entry at position {pos} does not fit"));
         }
-        Ok(Entry { ring: self, pos, len: w[3], tables, marks: (w[5] >> 32) as usize, runs: w[5] as u32 as usize })
+        let (marks, runs) = ((w[5] >> 32) as usize, w[5] as u32 as usize);
+        let entry = Entry { ring: self, pos, len: w[3], tables, marks, runs };
+        if entry.fits(at) { Ok(entry) } else { Err(format!("the tables of the entry at position {pos} do not fit")) }
     }
 
     /// Bytes of published, not yet freed entries.
@@ -313,10 +325,10 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Bytes that the tables of `marks` marks will take, runs aside.
-    pub const fn bytes_for(marks: usize) -> usize {
-        (marks * Mark::WORDS + Tally::WORDS) * 8 + ENTRY_ALIGN
-    }
+    /// Bytes that tables take without marks and runs, the gap before them included.
+    pub const BYTES_WITHOUT_ROWS: usize = Tally::WORDS * 8 + ENTRY_ALIGN;
+    /// Bytes that one mark takes.
+    pub const BYTES_FOR_MARK: usize = Mark::WORDS * 8;
 
     /// Bytes that one run will take.
     pub const fn bytes_for_run(route_bytes: usize) -> usize {
@@ -365,6 +377,19 @@ pub struct Run<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Marks and runs lie within the tables, and the runs' lines before `lines_end`.
+    fn fits(&self, lines_end: usize) -> bool {
+        let mut at = (self.marks * Mark::WORDS + Tally::WORDS) * 8;
+        let runs_fit = (0..self.runs).all(|_| {
+            let Some(shape) = self.tables.get(at..at + RUN_WORDS * 8) else { return false };
+            let (writer, route_bytes) = (word(shape, 0) >> 32, word(shape, 0) as u32 as usize);
+            at += Tables::bytes_for_run(route_bytes);
+            let (start, len) = (word(shape, 8) >> 32, u64::from(word(shape, 8) as u32));
+            writer < THREADS_MAX as u64 && start >= ENTRY_ALIGN as u64 && start + len <= lines_end as u64
+        });
+        runs_fit && at <= self.tables.len()
+    }
+
     pub fn end(&self) -> u64 {
         self.pos + self.len
     }

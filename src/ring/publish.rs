@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::layout::{ENTRY_ALIGN, Ring, Tables, Work};
+use super::layout::{ENTRY_ALIGN, PARTITIONS_MAX, Ring, Tables, Work};
 use crate::flow::span::Mark;
 use crate::flow::tally::Tally;
 
-/// An entry takes at most this part of its ring.
+/// The lines and runs of an entry take at most this part of its ring; its marks come on top.
 pub const ENTRY_PART: usize = 4;
 /// Bytes at which an entry is worth publishing although the batch goes on.
 const ENTRY_TARGET_BYTES: usize = 256 << 10;
@@ -81,7 +81,7 @@ pub struct Publisher {
     chunks: Vec<Chunk>,
     touched: Vec<usize>,
     is_touched: Vec<bool>,
-    /// Bytes of the entry's tables so far.
+    /// Bytes of the entry's tables so far, marks aside.
     table_bytes: usize,
     tables: Tables,
     owed: std::collections::VecDeque<Published>,
@@ -118,14 +118,18 @@ impl Publisher {
         self.row_of.get(&(topic, partition)).copied()
     }
 
-    /// Takes a partition into the table.
-    pub fn add(&mut self, mark: Mark) -> usize {
+    /// Takes a partition into the table, between two entries; `None` where the table is full.
+    pub fn add(&mut self, mark: Mark) -> Option<usize> {
+        debug_assert!(!self.open, "the entry in the making has no room for its mark");
         let row = self.marks.len();
+        if row == PARTITIONS_MAX {
+            return None;
+        }
         self.ring.set_mark(row, &mark);
         self.marks.push(mark);
         self.is_touched.push(false);
         self.row_of.insert((mark.topic, mark.partition), row);
-        row
+        Some(row)
     }
 
     pub fn route(&mut self, key: &[u8], writer: usize) -> RouteId {
@@ -145,7 +149,7 @@ impl Publisher {
             return true;
         }
         let used = (self.ring.head() - self.ring.tail()) as usize;
-        if self.ring.size() - used < self.limit() {
+        if self.ring.size() - used < self.limit() + self.marks.len() * Tables::BYTES_FOR_MARK {
             return false;
         }
         if self.routes.len() > ROUTES_MAX {
@@ -153,7 +157,7 @@ impl Publisher {
             self.route_ids.clear();
         }
         self.open = true;
-        self.table_bytes = Tables::bytes_for(0);
+        self.table_bytes = Tables::BYTES_WITHOUT_ROWS;
         true
     }
 
@@ -163,7 +167,6 @@ impl Publisher {
         if !self.is_touched[row] {
             self.is_touched[row] = true;
             self.touched.push(row);
-            self.table_bytes += Mark::WORDS * 8;
         }
         &mut self.marks[row]
     }
@@ -244,6 +247,7 @@ impl Publisher {
     /// Publishes the entry in the making, if anything moved. The caller wakes the writers named in it.
     pub fn publish(&mut self) -> Option<Published> {
         if !std::mem::take(&mut self.open) || self.touched.is_empty() {
+            debug_assert!(self.chunks.is_empty(), "lines without the mark behind them");
             return None;
         }
         let marks = self.touched.iter().map(|row| self.marks[*row]);
@@ -288,13 +292,15 @@ impl Publisher {
         self.ring.size() / ENTRY_PART
     }
 
-    /// Where lines must end, in bytes from the entry's begin.
+    /// Where lines must end, in bytes from the entry's begin. Marks do not move it: whatever partitions follow the last
+    /// line, `begin` has kept room for all their marks.
     fn end(&self) -> usize {
         self.limit().saturating_sub(self.table_bytes)
     }
 
     fn used(&self) -> usize {
-        self.chunks.last().map_or(0, |c| c.start + c.len) + self.table_bytes
+        let lines = self.chunks.last().map_or(0, |c| c.start + c.len);
+        lines + self.table_bytes + self.touched.len() * Tables::BYTES_FOR_MARK
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::layout::{Entry, Ring};
 use super::publish::fold;
+use super::slot::{Flight, Slot};
 use crate::flow::span::Mark;
 
 /// A ring's published and not yet freed entries, oldest first, each checked.
@@ -20,6 +21,21 @@ pub fn entries(ring: &Ring) -> Result<Vec<Entry<'_>>, String> {
         found.push(entry);
     }
     Ok(found)
+}
+
+/// The batch that is still to be ended. A kill between the marks of applied rings leaves one that is done: its lines
+/// stand in the files and their room in the ring may be taken already, so it is only closed here.
+///
+/// # Errors
+/// The slot is damaged.
+pub fn owed_flight(slot: &Slot) -> Result<Option<Flight>, String> {
+    let Some(flight) = slot.flight()? else { return Ok(None) };
+    if !flight.applied.iter().any(|(ring, pos)| slot.applied(*ring) >= *pos) {
+        return Ok(Some(flight));
+    }
+    flight.applied.iter().for_each(|(ring, pos)| slot.set_applied(*ring, *pos));
+    slot.clear_flight();
+    Ok(None)
 }
 
 /// The partition table with all entries folded in; the ring is empty afterwards. Everything in it must be applied.

@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layout::{HEADER_BYTES, Identity, Ring};
-use super::slot::{Row, SLOT_BYTES, Slot, State};
+use super::layout::{HEADER_BYTES, Identity, PARTITIONS_MAX, RING_BYTES, Ring, THREADS_MAX, TOPIC_BYTES, TOPICS_MAX};
+use super::slot::{FILES_MAX, Row, SLOT_BYTES, Slot, State};
 use crate::flow::span::Mark;
 use crate::flow::tally::Tally;
 use crate::sys::file;
+use crate::sys::mmap::Words;
 
 const CURRENT: &str = "current";
 
@@ -22,8 +23,16 @@ const CURRENT: &str = "current";
 pub struct Shape {
     pub readers: usize,
     pub writers: usize,
-    /// Bytes of each ring.
+    /// Bytes of each ring; a power of two.
     pub ring_size: usize,
+}
+
+impl Shape {
+    fn is_possible(&self) -> bool {
+        let threads = 1..=THREADS_MAX;
+        let sized = RING_BYTES.contains(&self.ring_size) && self.ring_size.is_power_of_two();
+        sized && threads.contains(&self.readers) && threads.contains(&self.writers)
+    }
 }
 
 /// The maps of a task.
@@ -46,6 +55,15 @@ pub struct Contents {
     pub files: Vec<Vec<(Row, State, u64, file::Identity)>>,
     pub seq: u64,
     pub seq_limit: u64,
+}
+
+impl Contents {
+    fn fit(&self, shape: &Shape) -> bool {
+        let topics = self.topics.len() <= TOPICS_MAX && self.topics.iter().all(|t| t.len() < TOPIC_BYTES);
+        let marks = self.marks.len() == shape.readers && self.marks.iter().all(|m| m.len() <= PARTITIONS_MAX);
+        let files = self.files.len() == shape.writers && self.files.iter().all(|f| f.len() <= FILES_MAX);
+        topics && marks && files
+    }
 }
 
 /// Why maps are not believed.
@@ -74,12 +92,15 @@ impl MapSet {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(OpenError::Missing),
             other => other?,
         };
-        let words = crate::sys::mmap::Words::map(&first, HEADER_BYTES / 8)?;
+        let words = Words::map(&first, HEADER_BYTES / 8).map_err(|e| damaged("ring.0", e))?;
         let identity = Identity::load(&words).ok_or_else(|| OpenError::Damaged("ring.0 has no whole header".into()))?;
         if identity.boot_id != boot_id {
             return Err(OpenError::OtherBoot);
         }
         let shape = Shape { readers: identity.readers, writers: identity.writers, ring_size: identity.ring_size };
+        if !shape.is_possible() {
+            return Err(OpenError::Damaged("the header of ring.0 names numbers that cannot be".into()));
+        }
         let rings = (0..shape.readers).map(|i| open_ring(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
         let slots = (0..shape.writers).map(|i| open_slot(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
         if rings.iter().any(|r| r.is_suspect()) {
@@ -91,8 +112,12 @@ impl MapSet {
     /// Makes new maps beside the current ones and switches to them with one rename.
     ///
     /// # Errors
-    /// The kernel's.
+    /// `InvalidInput` where the contents do not fit the layout; the kernel's otherwise. The current maps stay then.
     pub fn create(state_dir: &Path, shape: Shape, contents: &Contents) -> io::Result<MapSet> {
+        if !shape.is_possible() || !contents.fit(&shape) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more than the maps' layout can hold"));
+        }
+        file::make_dirs(state_dir, file::PRIVATE_DIR_MODE)?;
         let number = 1 + maps_of(state_dir)?.iter().map(|(n, _)| *n).max().unwrap_or(0);
         let dir = state_dir.join(format!("maps.{number}"));
         file::make_dirs(&dir, file::PRIVATE_DIR_MODE)?;
@@ -163,7 +188,8 @@ impl MapSet {
 
 fn open_ring(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Ring>, OpenError> {
     let name = format!("ring.{index}");
-    let ring = Ring::map(&file::open_map(&dir.join(&name))?, first.ring_size)?;
+    let opened = file::open_map(&dir.join(&name)).and_then(|f| Ring::map(&f, first.ring_size));
+    let ring = opened.map_err(|e| damaged(&name, e))?;
     let expected = Identity { magic: Identity::RING, index, ..*first };
     match Identity::load(ring.header()) {
         Some(found) if found == expected => Ok(Arc::new(ring)),
@@ -173,11 +199,20 @@ fn open_ring(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Ring>, Op
 
 fn open_slot(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Slot>, OpenError> {
     let name = format!("slot.{index}");
-    let slot = Slot::map(&file::open_map(&dir.join(&name))?)?;
+    let opened = file::open_map(&dir.join(&name)).and_then(|f| Slot::map(&f));
+    let slot = opened.map_err(|e| damaged(&name, e))?;
     let expected = Identity { magic: Identity::SLOT, index, ..*first };
     match Identity::load(slot.header()) {
         Some(found) if found == expected => Ok(Arc::new(slot)),
         _ => Err(OpenError::Damaged(format!("{name} does not belong to the others"))),
+    }
+}
+
+/// A map that is missing or short is damage; whatever else the kernel says may pass.
+fn damaged(name: &str, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => OpenError::Damaged(format!("{name}: {error}")),
+        _ => OpenError::Io(error),
     }
 }
 
@@ -190,9 +225,12 @@ fn switch(state_dir: &Path, number: u64) -> io::Result<()> {
     }
     std::os::unix::fs::symlink(format!("maps.{number}"), &link)?;
     std::fs::rename(&link, state_dir.join(CURRENT))?;
-    for (other, path) in maps_of(state_dir)? {
+    for (other, path) in maps_of(state_dir).unwrap_or_default() {
         if other != number {
-            std::fs::remove_dir_all(path)?;
+            // The switch is done, so this is no failure of it: the next one tries again.
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                log::warn!("cannot remove the old maps {}: {error}", path.display());
+            }
         }
     }
     Ok(())

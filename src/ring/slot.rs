@@ -257,7 +257,8 @@ impl Slot {
         for (i, chunk) in name.chunks_exact(8).enumerate() {
             self.set(base + ROW_NAME + i, u64::from_le_bytes(std::array::from_fn(|b| chunk[b])));
         }
-        self.set(base + 1, 0);
+        // Length and identity of whoever had the row before.
+        (1..4).for_each(|i| self.set(base + i, 0));
         self.set(base + 4, row.seq);
         self.set(base + 5, row.route_hash);
         self.set(base + 6, row.period as u64);
