@@ -1,6 +1,7 @@
 //! The checkpoint's steps: pause, cut, sync, commit, and what is sealed leaves the table.
 
-use super::{Cut, Dice, Mistake, Number, World};
+use super::state::{Cut, Dice, Number};
+use super::{Mistake, World};
 
 enum Deed {
     Wait(usize),

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Entry, LINE, Maps, Mistake, Run, World};
+use super::state::{Entry, Maps, Run};
+use super::{LINE, Mistake, World};
 
 enum Deed {
     Read,

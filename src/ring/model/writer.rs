@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Byte, Flight, FlightFile, FlightRun, LINE, Mistake, Number, OVERWRITTEN, Row, World};
+use super::state::{Byte, Flight, FlightFile, FlightRun, Number, OVERWRITTEN, Row};
+use super::{LINE, Mistake, World};
 
 enum Deed {
     Idle,
