@@ -28,14 +28,14 @@ pub const TOPICS_MAX: usize = 64;
 /// Bytes of a topic's name (Kafka allows 249).
 pub const TOPIC_BYTES: usize = 256;
 
-const AT_TAIL: usize = 16;
+pub(super) const AT_TAIL: usize = 16;
 const AT_HEAD: usize = 24;
 const AT_WORK: usize = 32;
 const AT_DEATHS: usize = 40;
 const AT_SUSPECT: usize = 48;
-const AT_TALLY: usize = 64;
+pub(super) const AT_TALLY: usize = 64;
 const AT_TOPICS: usize = 128;
-const AT_TABLE: usize = AT_TOPICS + TOPICS_MAX * TOPIC_BYTES / 8;
+pub(super) const AT_TABLE: usize = AT_TOPICS + TOPICS_MAX * TOPIC_BYTES / 8;
 const HEADER_WORDS: usize = AT_TABLE + PARTITIONS_MAX * Mark::WORDS;
 /// Bytes of the ring file before its data.
 pub const HEADER_BYTES: usize = (HEADER_WORDS * 8).next_multiple_of(PAGE);

@@ -12,3 +12,5 @@ pub mod publish;
 pub mod recover;
 pub mod set;
 pub mod slot;
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub const FILES_MAX: usize = 8192;
 const AT_SEQ: usize = 16;
 const AT_SEQ_LIMIT: usize = 17;
 const AT_APPLIED: usize = 32;
-const AT_FLIGHT: usize = AT_APPLIED + THREADS_MAX;
+pub(super) const AT_FLIGHT: usize = AT_APPLIED + THREADS_MAX;
 /// Two places for a batch: one is filled while the other is valid.
 const AT_PLACES: usize = AT_FLIGHT + 8;
 const PLACE_COUNTS: usize = 4;
@@ -32,7 +32,7 @@ const FLIGHT_RUN_WORDS: usize = 2;
 const PLACE_RUNS: usize = PLACE_COUNTS + BATCH_RUNS_MAX * FLIGHT_FILE_WORDS;
 const PLACE_APPLIED: usize = PLACE_RUNS + BATCH_RUNS_MAX * FLIGHT_RUN_WORDS;
 const PLACE_WORDS: usize = PLACE_APPLIED + THREADS_MAX;
-const AT_TABLE: usize = (AT_PLACES + 2 * PLACE_WORDS).next_multiple_of(ROW_WORDS);
+pub(super) const AT_TABLE: usize = (AT_PLACES + 2 * PLACE_WORDS).next_multiple_of(ROW_WORDS);
 const ROW_WORDS: usize = 64;
 const ROW_NAME: usize = 8;
 const WORDS: usize = AT_TABLE + FILES_MAX * ROW_WORDS;

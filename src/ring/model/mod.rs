@@ -8,7 +8,7 @@
 
 mod checkpoint;
 mod reader;
-mod state;
+pub mod state;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
