@@ -7,7 +7,7 @@ use super::power_loss::{ours, owned};
 use super::restore::Places;
 use crate::flow::span::Mark;
 use crate::ledger::cut::Cut;
-use crate::ring::recover::entries;
+use crate::ring::recover::{entries, owed_flight};
 use crate::ring::set::MapSet;
 use crate::ring::slot::{Kind, State};
 
@@ -30,11 +30,11 @@ pub fn check(maps: &MapSet, cut: &Cut, places: &Places) -> Result<(), String> {
     check_rings(maps, cut)
 }
 
-/// Every file has its recorded length, or lies within its batch in flight.
+/// Every file has its recorded length, or lies within its batch in flight. A batch that is applied excuses nothing.
 fn check_table(maps: &MapSet, places: &Places) -> Result<HashMap<(Kind, String), u64>, String> {
     let mut table = HashMap::new();
     for slot in &maps.slots {
-        let flight = slot.flight()?.unwrap_or_default();
+        let flight = owed_flight(slot)?.unwrap_or_default();
         for (at, row, state) in slot.rows()? {
             let dir = if row.kind == Kind::Lines { &places.dir } else { &places.failures_dir };
             let recorded = slot.length(at);

@@ -15,6 +15,8 @@ const ENTRY_TARGET_BYTES: usize = 256 << 10;
 const CHUNK_BYTES: usize = 8 << 10;
 /// Routes with a reserving chunk in one entry; lines of further routes lie close, each a run of its own.
 const HOT_ROUTES: usize = 64;
+/// Room kept behind an entry's lines and runs for its marks.
+const MARKS_BYTES: usize = PARTITIONS_MAX * Tables::BYTES_FOR_MARK;
 /// Runs of one entry; the writers' slots hold several entries.
 pub const RUNS_MAX: usize = 2048;
 /// Bytes of room below which a chunk is not tried again.
@@ -118,9 +120,8 @@ impl Publisher {
         self.row_of.get(&(topic, partition)).copied()
     }
 
-    /// Takes a partition into the table, between two entries; `None` where the table is full.
+    /// Takes a partition into the table; `None` where the table is full.
     pub fn add(&mut self, mark: Mark) -> Option<usize> {
-        debug_assert!(!self.open, "the entry in the making has no room for its mark");
         let row = self.marks.len();
         if row == PARTITIONS_MAX {
             return None;
@@ -149,7 +150,7 @@ impl Publisher {
             return true;
         }
         let used = (self.ring.head() - self.ring.tail()) as usize;
-        if self.ring.size() - used < self.limit() + self.marks.len() * Tables::BYTES_FOR_MARK {
+        if self.ring.size() - used < self.limit() + MARKS_BYTES {
             return false;
         }
         if self.routes.len() > ROUTES_MAX {

@@ -163,7 +163,7 @@ impl Writer {
     /// Slot or ring are damaged.
     pub fn recover(&mut self) -> Result<Recovered, String> {
         let mut done = Recovered::default();
-        if let Some(flight) = self.slot.flight()? {
+        if let Some(flight) = recover::owed_flight(&self.slot)? {
             self.check(&flight)?;
             done = self.finish(flight);
         }
