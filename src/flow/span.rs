@@ -74,3 +74,46 @@ pub fn checksum(words: &[u64]) -> u64 {
     words.iter().for_each(|w| crc.update(&w.to_le_bytes()));
     1 << 32 | u64::from(crc.finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extreme() -> Mark {
+        let counts = Counts { consumed: u64::MAX, written: 1, filtered: 2, parked: 3 };
+        Mark { topic: u16::MAX, partition: -1, seeks: 0x1234, next: i64::MIN, k: u32::MAX, epoch: -1, counts }
+    }
+
+    #[test]
+    fn marks_keep_every_field() {
+        for mark in [Mark::default(), extreme(), Mark { partition: i32::MAX, next: i64::MAX, epoch: 7, ..extreme() }] {
+            assert_eq!(Mark::from_words(&mark.words()), Some(mark));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_mark_is_seen() {
+        let whole = extreme().words();
+        for bit in 0..Mark::WORDS * 64 {
+            let mut words = whole;
+            words[bit / 64] ^= 1 << (bit % 64);
+            assert_eq!(Mark::from_words(&words), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn zeroed_memory_is_no_mark() {
+        assert_eq!(Mark::from_words(&[0; Mark::WORDS]), None);
+        assert_ne!(Mark::default().words(), [0; Mark::WORDS]);
+    }
+
+    #[test]
+    fn counts_balance_where_each_record_ended_once() {
+        let mut counts = Counts { consumed: 6, written: 1, filtered: 2, parked: 3 };
+        assert!(counts.balance());
+        counts.add(counts);
+        assert_eq!(counts, Counts { consumed: 12, written: 2, filtered: 4, parked: 6 });
+        counts.parked += 1;
+        assert!(!counts.balance());
+    }
+}

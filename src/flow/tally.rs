@@ -117,3 +117,41 @@ impl Tally {
         names.zip(self.words()).filter(|(_, n)| *n > 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_keep_every_count_in_its_place() {
+        let tally = Tally::from_words(1..=Tally::WORDS as u64);
+        assert!(tally.words().eq(1..=Tally::WORDS as u64));
+        assert_eq!((tally.code(Code::E01_EMPTY), tally.code(Code::E21_CRASH)), (1, 21));
+        assert_eq!(tally.count(Remark::BadIp), 22);
+        assert_eq!(tally.count(Remark::ObjOver100), Tally::WORDS as u64);
+    }
+
+    #[test]
+    fn missing_words_count_nothing_and_surplus_words_go() {
+        assert_eq!(Tally::from_words([]), Tally::default());
+        assert_eq!(Tally::from_words([5; 100]).words().sum::<u64>(), 5 * Tally::WORDS as u64);
+        assert_eq!(Tally::from_words([0, 3]).code(Code::E02_TOO_LARGE_IN), 3);
+    }
+
+    #[test]
+    fn sums_are_named_by_their_stable_names() {
+        let mut tally = Tally::default();
+        tally.park(Code::E05_JSON);
+        tally.remark(Remark::ListMixed);
+        tally.add(&tally.clone());
+        tally.park(Code::E05_JSON);
+        assert_eq!(tally.named().collect::<Vec<_>>(), [("E05_JSON", 3), ("list_mixed", 2)]);
+    }
+
+    #[test]
+    fn a_code_s_name_begins_with_its_number() {
+        for (at, code) in Code::ALL.iter().enumerate() {
+            assert!(code.name().starts_with(&format!("E{:02}_", at + 1)), "{}", code.name());
+        }
+    }
+}
