@@ -1,0 +1,77 @@
+//! kill -9 at random instants, at full load, with a reader of the files that only goes forward.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Checker, Kafka, Mix, Order, Part, Record, Site, Tailer, left_out};
+
+const PARTITIONS: i32 = 6;
+/// Kills of one run; `LOGMILL_KILLS` asks for more.
+const KILLS: u64 = 100;
+/// Records that come in for each kill.
+const RECORDS_PER_KILL: usize = 8_000;
+
+/// The moments are random, and repeat with `LOGMILL_KILL_SEED`.
+#[test]
+fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (kills, seed) = (number("LOGMILL_KILLS", KILLS), number("LOGMILL_KILL_SEED", 1));
+    println!("{kills} kills, LOGMILL_KILL_SEED={seed}");
+    let kafka = Kafka::start(1);
+    let topic = kafka.create_topic("kill", PARTITIONS);
+    let mut mix = Mix::new(seed, PARTITIONS);
+    let mut random = Random(seed);
+    let mut checker = Checker::new();
+    let mut site = Site::new(kafka.bootstrap());
+    // Small rings and files, two of each thread, checkpoints all the time: every rule has its chance to fail.
+    site.task(
+        "game",
+        &[&topic],
+        "readers = 2\nwriters = 2\nlanes = 3\ndeliver_by = \"role_id\"\nring_size = \"8MiB\"\nrotate_size = \"4MiB\"\n\
+         checkpoint_interval = \"100ms\"\nfile_name = \"{lane}_log.%Y-%m-%d_{seq}\"",
+    );
+    let tailer = Tailer::follow(&site.out("game"));
+    let mut slowest = Duration::ZERO;
+    for kill in 0..kills {
+        let made: Vec<_> = mix.by_ref().take(RECORDS_PER_KILL).collect();
+        made.iter().for_each(|m| checker.expect_made(m));
+        let before = tailer.bytes();
+        let mut run = site.start(&[]);
+        let began = Instant::now();
+        kafka.produce(&topic, made.iter().map(Record::from));
+        // Half of the kills come with the first lines, the others later, or not before all is delivered.
+        let wait = Duration::from_millis(random.below(300));
+        while began.elapsed() < wait || (kill % 2 == 0 && tailer.bytes() == before) {
+            if tailer.bytes() > before {
+                slowest = slowest.max(began.elapsed().min(wait));
+            }
+            assert!(run.ended().is_none(), "it ended by itself:\n{}", site.log());
+            assert!(began.elapsed() < Duration::from_secs(60), "no line came:\n{}", site.log());
+            std::thread::yield_now();
+        }
+        run.kill9();
+    }
+    let mut last = site.start(&["--exit-at-end"]);
+    assert!(last.wait(Duration::from_secs(120)).success(), "{}", site.log());
+    let seen = tailer.finish();
+    seen.assert_clean();
+    checker.check(&seen, Order::PerPartition).assert_exact();
+    println!("{}", site.log().lines().filter(|l| l.contains("recovered")).count());
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
