@@ -35,7 +35,6 @@ fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
          checkpoint_interval = \"100ms\"\nfile_name = \"{lane}_log.%Y-%m-%d_{seq}\"",
     );
     let tailer = Tailer::follow(&site.out("game"));
-    let mut slowest = Duration::ZERO;
     for kill in 0..kills {
         let made: Vec<_> = mix.by_ref().take(RECORDS_PER_KILL).collect();
         made.iter().for_each(|m| checker.expect_made(m));
@@ -46,9 +45,6 @@ fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
         // Half of the kills come with the first lines, the others later, or not before all is delivered.
         let wait = Duration::from_millis(random.below(300));
         while began.elapsed() < wait || (kill % 2 == 0 && tailer.bytes() == before) {
-            if tailer.bytes() > before {
-                slowest = slowest.max(began.elapsed().min(wait));
-            }
             assert!(run.ended().is_none(), "it ended by itself:\n{}", site.log());
             assert!(began.elapsed() < Duration::from_secs(60), "no line came:\n{}", site.log());
             std::thread::yield_now();
@@ -59,8 +55,10 @@ fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
     assert!(last.wait(Duration::from_secs(120)).success(), "{}", site.log());
     let seen = tailer.finish();
     seen.assert_clean();
-    checker.check(&seen, Order::PerPartition).assert_exact();
-    println!("{}", site.log().lines().filter(|l| l.contains("recovered")).count());
+    checker.check(&seen, Order::PerFile).assert_exact();
+    // Otherwise the kills fell where nothing was under way.
+    let recovered = site.log().lines().filter(|line| line.contains("recovered in")).count() as u64;
+    assert!(recovered >= kills / 4, "only {recovered} of {kills} kills left something to finish");
 }
 
 /// SplitMix64.

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::conf::Loaded;
 use crate::ledger::keeper::Kept;
@@ -150,10 +150,7 @@ impl Engine {
     }
 
     fn next_event(&self) -> Option<Event> {
-        match self.events.recv_timeout(TICK) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(TICK).ok()
     }
 
     fn handle(&mut self, event: Event) -> Result<(), EngineError> {

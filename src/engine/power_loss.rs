@@ -74,7 +74,7 @@ pub fn new_maps(
     MapSet::create(&places.state_dir, shape, &contents).map_err(io_at("cannot make maps in", &places.state_dir))
 }
 
-fn root<'p>(places: &'p Places, kind: Kind) -> &'p Path {
+fn root(places: &Places, kind: Kind) -> &Path {
     match kind {
         Kind::Lines => &places.dir,
         Kind::Failures => &places.failures_dir,
@@ -148,11 +148,14 @@ fn set_aside(task: &Deliver, places: &Places, cut: &Cut) -> Result<(), RestoreEr
     Ok(())
 }
 
+/// A directory, the kind of its files, and the templates of their names.
+type Owned<'p> = (&'p Path, Kind, Vec<Template>);
+
 /// The task's directories with the templates of their files.
 ///
 /// # Errors
 /// A stored template is none.
-pub fn owned<'p>(cut: &Cut, places: &'p Places) -> Result<[(&'p Path, Kind, Vec<Template>); 2], String> {
+pub fn owned<'p>(cut: &Cut, places: &'p Places) -> Result<[Owned<'p>; 2], String> {
     let templates: Result<_, _> = cut.output.templates.iter().map(|t| Template::parse(t)).collect();
     let segments = vec![Template::parse(failures::SEGMENT)?];
     Ok([(&places.dir, Kind::Lines, templates?), (&places.failures_dir, Kind::Failures, segments)])

@@ -55,8 +55,10 @@ fn check_table(maps: &MapSet, places: &Places) -> Result<HashMap<(Kind, String),
 fn check_rings(maps: &MapSet, cut: &Cut) -> Result<(), String> {
     let mut marks: HashMap<(u16, i32), (i64, u32)> = HashMap::new();
     for (index, ring) in maps.rings.iter().enumerate() {
-        let mut see = |mark: Mark| marks.insert((mark.topic, mark.partition), (mark.next, mark.k));
-        ring.marks().into_iter().flatten().for_each(|m| drop(see(m)));
+        let mut see = |mark: Mark| {
+            marks.insert((mark.topic, mark.partition), (mark.next, mark.k));
+        };
+        ring.marks().into_iter().flatten().for_each(&mut see);
         for entry in entries(ring)? {
             for mark in entry.marks() {
                 see(mark.ok_or_else(|| format!("a mark of ring {index} is damaged"))?);

@@ -76,7 +76,7 @@ pub fn start(
     let Restored { state_id, maps, cut, places, deadly, lock } = restored;
     let topics: Vec<String> = cut.topics.iter().map(|t| t.name.clone()).collect();
     maps.rings.iter().for_each(|ring| ring.set_topics(&topics));
-    let began = cut_of_rings(&maps);
+    let began = counts_of(&maps);
     let shared = Arc::new(reader::Shared::default());
     shared.failures.store(began.parked, std::sync::atomic::Ordering::Relaxed);
 
@@ -154,8 +154,11 @@ pub fn start(
 /// Threads that are built and not yet running.
 #[derive(Default)]
 struct Threads {
-    built: Vec<(String, Option<usize>, Box<dyn FnOnce() + Send>)>,
+    built: Vec<Built>,
 }
+
+/// Name, core, body.
+type Built = (String, Option<usize>, Box<dyn FnOnce() + Send>);
 
 impl Threads {
     fn add(&mut self, name: String, core: Option<usize>, body: impl FnOnce() + Send + 'static) {
@@ -163,14 +166,14 @@ impl Threads {
     }
 
     fn spawn(self) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
-        let spawn = |(name, core, body): (String, _, Box<dyn FnOnce() + Send>)| {
+        let spawn = |(name, core, body): Built| {
             thread::spawn(&name, core, body).map_err(|e| format!("cannot start thread {name}: {e}"))
         };
         self.built.into_iter().map(spawn).collect()
     }
 }
 
-fn cut_of_rings(maps: &crate::ring::set::MapSet) -> Counts {
+fn counts_of(maps: &crate::ring::set::MapSet) -> Counts {
     maps.rings.iter().flat_map(|r| r.marks()).flatten().fold(Counts::default(), |mut sum, mark| {
         sum.add(mark.counts);
         sum

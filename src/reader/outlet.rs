@@ -38,6 +38,8 @@ pub struct Outlet {
     shared: Arc<Shared>,
     /// Control that came while something else was waited for.
     later: VecDeque<Control>,
+    /// A pause that waits for messages to be sent.
+    pause: Option<u64>,
     /// When a parked record of each code was last named in the log.
     logged: Vec<Option<Instant>>,
 }
@@ -59,6 +61,7 @@ impl Outlet {
             gauge,
             shared,
             later: VecDeque::new(),
+            pause: None,
             logged: vec![None; Code::COUNT],
         }
     }
@@ -119,11 +122,23 @@ impl Outlet {
                         SendTimeoutError::Timeout(message) => message,
                         SendTimeoutError::Disconnected(_) => return Err(Stopped),
                     };
-                    self.wait(Duration::ZERO)?;
+                    self.note_control()?;
                 }
             }
         }
         self.gauge.follow(self.publisher.marks());
+        self.pause.take().map_or(Ok(()), |round| self.rest(round))
+    }
+
+    /// Hears what is wanted while an entry's messages are under way: a pause must wait until the last of them is sent.
+    fn note_control(&mut self) -> Result<(), Stopped> {
+        match self.wires.control.try_recv() {
+            Ok(Control::Pause(round)) => self.pause = Some(round),
+            Ok(Control::Resume) => self.pause = None,
+            Ok(Control::Stop) | Err(TryRecvError::Disconnected) => return Err(Stopped),
+            Ok(other) => self.later.push_back(other),
+            Err(TryRecvError::Empty) => {}
+        }
         Ok(())
     }
 

@@ -157,9 +157,12 @@ impl Desk {
             }
             Control::Assign(marks) => {
                 for mark in marks {
-                    if self.outlet.publisher.row(mark.topic, mark.partition).is_none() {
-                        self.outlet.publisher.add(mark);
-                        self.partitions.push(Partition::default());
+                    if self.outlet.publisher.row(mark.topic, mark.partition).is_some() {
+                        continue;
+                    }
+                    match self.outlet.publisher.add(mark) {
+                        Some(_) => self.partitions.push(Partition::default()),
+                        None => self.leave(&mark),
                     }
                 }
                 return true;
@@ -227,6 +230,7 @@ impl Desk {
         let skip = if record.offset == mark.next { mark.k } else { 0 };
         let work = Work { topic, partition: record.partition, offset: record.offset };
         self.tools.value(&mut self.outlet, &Value { record, row, work, skip, now_ms: self.now_ms })?;
+        self.outlet.room()?;
         let mark = self.outlet.publisher.mark(row);
         (mark.next, mark.k, mark.epoch) = (record.offset + 1, 0, record.leader_epoch);
         self.outlet.gauge.newest_ms.store(record.timestamp_ms, Ordering::Relaxed);
@@ -235,6 +239,15 @@ impl Desk {
             self.outlet.publish()?;
         }
         Ok(())
+    }
+
+    /// The ring's partition table is full.
+    fn leave(&self, mark: &Mark) {
+        let name = self.settings.topics.get(usize::from(mark.topic)).map_or("?", String::as_str);
+        let reason = format!("this reader has {} partitions, more do not fit; raise readers", self.partitions.len());
+        log::error!("{}: {name}/{} is not read: {reason}", self.settings.task, mark.partition);
+        let Mark { topic, partition, next: offset, .. } = *mark;
+        self.outlet.report(Event::Broken { topic, partition, offset, reason });
     }
 
     /// The row of a partition; records come in stretches of one.

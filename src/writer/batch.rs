@@ -3,7 +3,7 @@
 //! [`Writer::finish`] is the one way a batch ends, at full speed and after a kill alike: it looks at what stands in the
 //! file behind the append's begin, and goes on from there.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use super::files::Place;
 use super::{Gauge, Writer};
@@ -77,10 +77,10 @@ impl Writer {
         let mut done = Recovered::default();
         let mut at = 0;
         while at < flight.files.len() {
-            let FlightFile { row, start, added } = flight.files[at];
+            let row = flight.files[at].row;
             match self.append(&flight, at) {
-                Place::Complete { appended } => {
-                    self.slot.set_length(row, start + added);
+                Place::Complete { appended, length } => {
+                    self.slot.set_length(row, length);
                     done.files += 1;
                     done.bytes += appended;
                     at += 1;
@@ -190,18 +190,5 @@ impl Writer {
                 && owed.is_some_and(|o| o.start <= run.pos && run.pos + run.len as u64 <= o.end)
         });
         if rows && runs { Ok(()) } else { Err("the batch in flight points outside of the maps".into()) }
-    }
-
-    /// The lines of a batch's file as the kernel wants them.
-    pub(super) fn slices<'a>(parts: &[&'a [u8]], mut skip: u64) -> Vec<IoSlice<'a>> {
-        let mut slices = Vec::with_capacity(parts.len());
-        for part in parts {
-            let cut = skip.min(part.len() as u64) as usize;
-            skip -= cut as u64;
-            if part.len() > cut {
-                slices.push(IoSlice::new(&part[cut..]));
-            }
-        }
-        slices
     }
 }

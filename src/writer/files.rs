@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Gauge, Settings, Writer};
+use super::{Gauge, Settings};
 use crate::flow::clock;
 use crate::flow::name::{self, Rotate};
 use crate::ring::slot::{FILES_MAX, Kind, Row, Slot, State};
@@ -29,8 +29,8 @@ const COMPARE_BYTES: usize = 64 << 10;
 /// What became of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place {
-    /// All bytes stand in the file.
-    Complete { appended: u64 },
+    /// All bytes stand in the file, which has this length now.
+    Complete { appended: u64, length: u64 },
     /// Something else stands there, or the file is gone: `whole` bytes of whole lines stand in it all the same.
     Broken { whole: u64 },
 }
@@ -112,11 +112,19 @@ impl Files {
         if standing.length < start || standing.unlinked || same < have || standing.length > start + added {
             return Ok(self.report_broken(row, start, standing, same, parts));
         }
-        let mut slices = Writer::slices(parts, have);
+        let rest = tail(parts, have);
+        let mut slices: Vec<IoSlice<'_>> = rest.iter().map(|part| IoSlice::new(part)).collect();
         file::append(entry, &mut slices)?;
         let after = file::standing(entry)?;
+        let done = Place::Complete { appended: added - have, length: after.length };
         if after.length == start + added {
-            return Ok(Place::Complete { appended: added - have });
+            return Ok(done);
+        }
+        // A stranger wrote at the same moment, behind our bytes or before them: ours are whole all the same.
+        let ours_at = |at: u64| common(entry, at, added - have, &rest).is_ok_and(|n| n == added - have);
+        if after.length > start + added && (ours_at(start + have) || ours_at(after.length - (added - have))) {
+            self.note_stranger(row);
+            return Ok(done);
         }
         let same = common(entry, start, after.length.saturating_sub(start).min(added), parts)?;
         Ok(self.report_broken(row, start, after, same, parts))
@@ -448,6 +456,19 @@ fn common(file: &File, start: u64, have: u64, parts: &[&[u8]]) -> io::Result<u64
         }
     }
     Ok(same)
+}
+
+/// What of `parts` is behind the first `skip` bytes.
+fn tail<'a>(parts: &[&'a [u8]], mut skip: u64) -> Vec<&'a [u8]> {
+    let mut rest = Vec::with_capacity(parts.len());
+    for part in parts {
+        let cut = skip.min(part.len() as u64) as usize;
+        skip -= cut as u64;
+        if part.len() > cut {
+            rest.push(&part[cut..]);
+        }
+    }
+    rest
 }
 
 /// Bytes of the whole lines within the first `same` bytes of `parts`.
