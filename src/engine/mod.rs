@@ -2,6 +2,7 @@
 //!
 //! Threads do the work and report; nothing here waits for a disk, a broker or a thread, but for the start and the end.
 
+mod ground;
 mod power_loss;
 mod progress;
 mod restore;
@@ -23,8 +24,9 @@ use crate::reader;
 use crate::reader::scout::Found;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, thread};
+use ground::Ground;
+pub use ground::RestoreError;
 use progress::Progress;
-pub use restore::RestoreError;
 pub use summary::{Summary, TaskSummary};
 use task::Task;
 
@@ -103,7 +105,7 @@ impl Engine {
         let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
         let (sender, events) = bounded(EVENTS_MAX);
         watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
-        let ground = restore::Ground { data_dir, store: &store, boot_id, holder: &holder };
+        let ground = Ground { data_dir, store: &store, boot_id, holder: &holder };
         let mut cores = wiring::Cores::new(&process.cores);
         let mut tasks = Vec::new();
         for (index, deliver) in loaded.config.deliver.iter().enumerate() {

@@ -3,21 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 
-use super::restore::{Ground, Places, RestoreError, io_at, marks_of, spread_marks};
+use super::ground::{FileRow, Ground, Places, RestoreError, io_at, ours, owned, spread_marks};
 use crate::conf::config::Deliver;
-use crate::flow::name::Template;
+use crate::flow::span::Mark;
 use crate::ledger::cut::{Cut, FileMark, SEQ_STEP};
-use crate::ledger::failures;
 use crate::ring::set::{Contents, MapSet, Shape};
-use crate::ring::slot::{Kind, Row, State};
+use crate::ring::slot::{Row, State};
 use crate::sys::file;
 
 /// Below an output directory: what was written after the checkpoint and is written again.
 const ASIDE: &str = ".logmill-aside";
-
-type FileRow = (Row, State, u64, file::Identity);
 
 /// Cuts the files back and makes the maps anew; `cut` is changed to what the ledger must hold then.
 ///
@@ -65,7 +61,7 @@ pub fn new_maps(
         set_id: cut.set_id,
         boot_id: ground.boot_id,
         topics: cut.topics.iter().map(|t| t.name.clone()).collect(),
-        marks: spread_marks(marks_of(&cut.sources), shape.readers),
+        marks: spread_marks(cut.sources.iter().map(|s| Mark::from(*s)), shape.readers),
         tally: cut.tally(),
         files,
         seq: cut.seq,
@@ -74,16 +70,9 @@ pub fn new_maps(
     MapSet::create(&places.state_dir, shape, &contents).map_err(io_at("cannot make maps in", &places.state_dir))
 }
 
-fn root(places: &Places, kind: Kind) -> &Path {
-    match kind {
-        Kind::Lines => &places.dir,
-        Kind::Failures => &places.failures_dir,
-    }
-}
-
 /// One file back to its length in the checkpoint; sealed, so that what follows goes to a new one. `None`: it is gone.
 fn cut_back(task: &Deliver, places: &Places, mark: &FileMark) -> Result<Option<FileRow>, RestoreError> {
-    let path = root(places, mark.kind()).join(&mark.name);
+    let path = places.root(mark.kind()).join(&mark.name);
     let opened = match file::open_read(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             log::warn!("{}: {} was removed; it held {} bytes", task.name, path.display(), mark.length);
@@ -146,39 +135,4 @@ fn set_aside(task: &Deliver, places: &Places, cut: &Cut) -> Result<(), RestoreEr
         }
     }
     Ok(())
-}
-
-/// A directory, the kind of its files, and the templates of their names.
-type Owned<'p> = (&'p Path, Kind, Vec<Template>);
-
-/// The task's directories with the templates of their files.
-///
-/// # Errors
-/// A stored template is none.
-pub fn owned<'p>(cut: &Cut, places: &'p Places) -> Result<[Owned<'p>; 2], String> {
-    let templates: Result<_, _> = cut.output.templates.iter().map(|t| Template::parse(t)).collect();
-    let segments = vec![Template::parse(failures::SEGMENT)?];
-    Ok([(&places.dir, Kind::Lines, templates?), (&places.failures_dir, Kind::Failures, segments)])
-}
-
-/// Files below `dir` whose names one of the templates can have made, with their numbers.
-///
-/// # Errors
-/// The kernel's.
-pub fn ours(dir: &Path, templates: &[Template]) -> io::Result<Vec<(String, u64)>> {
-    let mut found = Vec::new();
-    let mut dirs = vec![PathBuf::new()];
-    while let Some(below) = dirs.pop() {
-        for item in std::fs::read_dir(dir.join(&below))? {
-            let item = item?;
-            let path = below.join(item.file_name());
-            let Some(name) = path.to_str() else { continue };
-            if item.file_type()?.is_dir() && !name.starts_with(".logmill") {
-                dirs.push(path);
-            } else if let Some(seq) = templates.iter().find_map(|t| t.seq_of(name)) {
-                found.push((name.to_string(), seq));
-            }
-        }
-    }
-    Ok(found)
 }

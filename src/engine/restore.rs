@@ -4,18 +4,19 @@
 //! marked suspect, or fail the strict check, files go back to the last checkpoint.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ground::{FileRow, Ground, Places, RestoreError, io_at, ours, spread_marks};
 use super::power_loss;
 use super::strict;
 use crate::conf::config::Deliver;
 use crate::flow::clock;
 use crate::flow::name::Template;
 use crate::flow::span::Mark;
-use crate::ledger::cut::{Cut, Output, SEQ_STEP, Source, Topic};
-use crate::ledger::store::{Store, StoreError};
+use crate::ledger::cut::{Cut, Output, SEQ_STEP, Topic};
+use crate::ledger::store::Store;
 use crate::ring::layout::Work;
 use crate::ring::recover::fold_all;
 use crate::ring::set::{Contents, MapSet, OpenError, Shape};
@@ -28,19 +29,6 @@ const DEADLY: u64 = 3;
 const ID_FILE: &str = ".logmill-id";
 const LOCK_FILE: &str = ".logmill-lock";
 
-/// Why a task cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    #[error("{what} {}: {source}", path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} is in use by {holder}; two programs must not write the same files", path.display())]
-    InUse { path: PathBuf, holder: String },
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{0}")]
-    Refused(String),
-}
-
 /// A task's state, at rest: nothing is owed to any file.
 pub struct Restored {
     pub state_id: u64,
@@ -51,24 +39,6 @@ pub struct Restored {
     pub deadly: Vec<Work>,
     /// Held for life.
     pub lock: file::Lock,
-}
-
-/// Where a task keeps what.
-#[derive(Debug, Clone)]
-pub struct Places {
-    pub dir: PathBuf,
-    pub state_dir: PathBuf,
-    pub failures_dir: PathBuf,
-    pub snapshots_dir: PathBuf,
-}
-
-/// What the process gives to every task's start.
-pub struct Ground<'a> {
-    pub data_dir: &'a Path,
-    pub store: &'a Store,
-    pub boot_id: u128,
-    /// Names this process to others that find its locks.
-    pub holder: &'a str,
 }
 
 /// Brings the task's files and maps to rest.
@@ -113,10 +83,6 @@ pub fn restore(task: &Deliver, ground: &Ground<'_>) -> Result<Restored, RestoreE
     ground.store.commit(state_id, &cut)?;
     let maps = Arc::new(maps);
     Ok(Restored { state_id, maps, cut, places, deadly, lock })
-}
-
-pub(super) fn io_at<'p>(what: &'static str, path: &'p Path) -> impl Fn(io::Error) -> RestoreError + 'p {
-    move |source| RestoreError::Io { what, path: path.to_path_buf(), source }
 }
 
 fn take_dir(dir: &Path, holder: &str) -> Result<file::Lock, RestoreError> {
@@ -182,7 +148,7 @@ fn find_state(task: &Deliver, store: &Store) -> Result<Option<(u64, Cut)>, Resto
 
 fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, RestoreError> {
     let template = Template::parse(&task.file_name).map_err(RestoreError::Refused)?;
-    let ours = power_loss::ours(&places.dir, &[template]).map_err(io_at("cannot read", &places.dir))?;
+    let ours = ours(&places.dir, &[template]).map_err(io_at("cannot read", &places.dir))?;
     // Files of an earlier life keep their names: numbering begins behind them.
     let seq = ours.iter().map(|(_, seq)| seq + 1).max().unwrap_or(1);
     Ok(Cut {
@@ -308,16 +274,6 @@ fn reshaped(maps: &MapSet, marks: Vec<Mark>, shape: Shape, boot_id: u128) -> Res
     })
 }
 
-/// Partitions in turn, so that every topic is spread over all readers.
-pub(super) fn spread_marks(mut marks: Vec<Mark>, readers: usize) -> Vec<Vec<Mark>> {
-    marks.sort_by_key(|m| (m.topic, m.partition));
-    let mut spread = vec![Vec::new(); readers];
-    marks.into_iter().enumerate().for_each(|(i, mark)| spread[i % readers].push(mark));
-    spread
-}
-
-type FileRow = (crate::ring::slot::Row, State, u64, file::Identity);
-
 /// A file's route may belong to another writer now: unsealed ones go to all writers alike, as finished.
 pub(super) fn spread_files(files: Vec<FileRow>, writers: usize) -> Vec<Vec<FileRow>> {
     let mut spread = vec![Vec::new(); writers];
@@ -325,10 +281,6 @@ pub(super) fn spread_files(files: Vec<FileRow>, writers: usize) -> Vec<Vec<FileR
         spread[i % writers].push((row, State::Sealed, length, identity));
     }
     spread
-}
-
-pub(super) fn marks_of(sources: &[Source]) -> Vec<Mark> {
-    sources.iter().map(|s| Mark::from(*s)).collect()
 }
 
 /// The same for the running writers and for those that end a killed one's work.

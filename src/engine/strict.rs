@@ -3,8 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::power_loss::{ours, owned};
-use super::restore::Places;
+use super::ground::{Places, ours, owned};
 use crate::flow::span::Mark;
 use crate::ledger::cut::Cut;
 use crate::ring::recover::{entries, owed_flight};
@@ -36,9 +35,8 @@ fn check_table(maps: &MapSet, places: &Places) -> Result<HashMap<(Kind, String),
     for slot in &maps.slots {
         let flight = owed_flight(slot)?.unwrap_or_default();
         for (at, row, state) in slot.rows()? {
-            let dir = if row.kind == Kind::Lines { &places.dir } else { &places.failures_dir };
             let recorded = slot.length(at);
-            let found = std::fs::symlink_metadata(dir.join(&row.name)).ok().map(|m| m.len());
+            let found = std::fs::symlink_metadata(places.root(row.kind).join(&row.name)).ok().map(|m| m.len());
             let in_flight = flight.files.iter().find(|f| f.row == at);
             let range = in_flight.map_or(recorded..=recorded, |f| f.start..=f.start + f.added);
             let planned = state == State::Planned && found.is_none_or(|n| n == 0);

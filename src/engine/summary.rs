@@ -27,6 +27,10 @@ pub struct TaskSummary {
     pub tally: Tally,
     /// Partitions that could not be read on.
     pub broken: Vec<String>,
+    /// Files in which somebody else wrote during this run.
+    pub strangers: u64,
+    /// Files that somebody removed or cut during this run, while they were being written.
+    pub deleted_live: u64,
 }
 
 impl Summary {
@@ -60,6 +64,10 @@ impl fmt::Display for Summary {
             let named: Vec<String> = task.tally.named().map(|(name, n)| format!("{name} {n}")).collect();
             if !named.is_empty() {
                 writeln!(f, "{}: {}", task.name, named.join(", "))?;
+            }
+            if task.strangers + task.deleted_live > 0 {
+                let (strangers, deleted) = (task.strangers, task.deleted_live);
+                writeln!(f, "{}: files written by strangers {strangers}, removed or cut {deleted}", task.name)?;
             }
             for broken in &task.broken {
                 writeln!(f, "{}: not read to its end: {broken}", task.name)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -307,6 +307,10 @@ impl Task {
     pub fn finish(mut self) -> TaskSummary {
         self.tell_readers(|_| Control::Stop);
         let counts = self.counts();
+        let sum = |count: fn(&writer::Gauge) -> &AtomicU64| -> u64 {
+            self.writers.iter().map(|w| count(&w.gauge).load(Ordering::Relaxed)).sum()
+        };
+        let (strangers, deleted_live) = (sum(|g| &g.strangers), sum(|g| &g.deleted_live));
         self.readers.clear();
         self.writers.clear();
         self.keeper = None;
@@ -321,6 +325,8 @@ impl Task {
             total: self.last.counts(),
             tally: self.last.tally(),
             broken: self.flow.broken,
+            strangers,
+            deleted_live,
         }
     }
 }
