@@ -23,7 +23,7 @@ type Rule = (&'static str, &'static [&'static str], &'static str);
 
 const BANNED: [Rule; 8] = [
     ("unbounded(", &[], "crossbeam_channel::bounded with a named limit"),
-    ("thread::spawn", &["src/sys/"], "sys::thread::spawn: named, pinned and joined"),
+    ("std::thread::spawn", &["src/sys/"], "sys::thread::spawn: named, pinned and joined"),
     ("FIXME", &[], "do it now, or say in a comment what holds and why"),
     ("todo!", &[], "write it, or return an error that says what is missing"),
     ("unimplemented!", &[], "write it, or return an error that says what is missing"),

@@ -173,8 +173,8 @@ fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, Rest
         return Ok(cut);
     }
     Err(RestoreError::Refused(format!(
-        "{} is not the directory that group {} was delivered to so far ({}). If it was moved, move it whole, with {ID_FILE}. \
-         To go on in another directory, stop with the old one once and take a new group_id with start set; \
+        "{} is not the directory that group {} was delivered to so far ({}). If it was moved, move it whole, \
+         with {ID_FILE}. To go on in another directory, stop with the old one once and take a new group_id with start set; \
          to begin again, remove the state in the data directory",
         task.dir.display(),
         task.group_id,

@@ -1,4 +1,4 @@
-//! One deliver task as the engine sees it: its phase, its threads, and the cuts that lead from one checkpoint to the next.
+//! One deliver task as the engine sees it: its phase, its threads, and the cuts that lead from checkpoint to checkpoint.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,13 +93,13 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(began: Counts, pending: Vec<Source>, checkpoint_interval: Duration) -> Flow {
+    pub fn new(began: Counts, checkpoint_interval: Duration) -> Flow {
         Flow {
             phase: Phase::Flowing,
             round: 0,
             due: Instant::now() + checkpoint_interval,
             stopping: false,
-            pending,
+            pending: Vec::new(),
             adding: Vec::new(),
             ends: None,
             ends_sent: false,

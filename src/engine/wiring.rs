@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -15,7 +16,7 @@ use super::task::{Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
 use crate::flow::name::Template;
-use crate::flow::span::Counts;
+use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::Cut;
 use crate::ledger::keeper::{self, Keeper};
 use crate::ledger::store::Store;
@@ -73,82 +74,154 @@ pub fn start(
     mode: Mode,
     cores: &mut Cores,
 ) -> Result<Task, String> {
-    let Restored { state_id, maps, cut, places, deadly, lock } = restored;
-    let topics: Vec<String> = cut.topics.iter().map(|t| t.name.clone()).collect();
-    maps.rings.iter().for_each(|ring| ring.set_topics(&topics));
-    let began = counts_of(&maps);
-    let shared = Arc::new(reader::Shared::default());
-    shared.failures.store(began.parked, std::sync::atomic::Ordering::Relaxed);
-
-    let mut threads = Threads::default();
-    let mut writers = Vec::new();
-    for index in 0..deliver.writers {
-        let gauge = Arc::new(writer::Gauge::default());
-        let (inbox, messages) = bounded(deliver.channel_capacity);
-        let settings = writer_settings(deliver, &places, index);
-        let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, gauge.clone())?;
-        threads.add(format!("w{index}-{}", deliver.name), cores.take(), move || writer.run(&messages));
-        writers.push(WriterEnd { inbox, gauge });
-    }
-
-    let mut readers = Vec::new();
-    for index in 0..deliver.readers {
-        let gauge = Arc::new(reader::Gauge::default());
-        let (control, commands) = bounded(CONTROL_MAX);
-        let (events, task) = (wires.events.clone(), wires.index);
-        let reader_wires = reader::Wires {
-            control: commands,
-            writers: writers.iter().map(|w| w.inbox.clone()).collect(),
-            report: Box::new(move |event| drop(events.send(Event::Reader(task, index, event)))),
-        };
-        let settings = reader_settings(deliver, index, &cut, deadly.clone())?;
-        let parts = (gauge.clone(), shared.clone());
-        let reader = Reader::new(settings, &maps, wires.program.clone(), reader_wires, parts)?;
-        threads.add(format!("r{index}-{}", deliver.name), cores.take(), move || reader.run());
-        readers.push(ReaderEnd { control, gauge, partitions: maps.rings[index].marks().len(), at_end: false });
-    }
-
-    let (cuts, kept) = bounded(1);
-    let settings = keeper::Settings {
-        task: deliver.name.clone(),
-        state_id,
-        dir: places.dir,
-        failures_dir: places.failures_dir,
-        snapshots_dir: places.snapshots_dir,
-    };
-    let keeper = Keeper::new(settings, wires.store, maps.clone(), &cut).map_err(|e| e.to_string())?;
-    let (events, task) = (wires.events.clone(), wires.index);
-    let report = move |kept| drop(events.send(Event::Keeper(task, kept)));
-    threads.add(format!("k-{}", deliver.name), None, move || keeper.run(&kept, report));
-
-    let (scout_asks, asks) = bounded(ASKS_MAX);
-    let scout = Scout::new(scout_settings(deliver, &topics, mode)).map_err(|e| e.to_string())?;
-    let (events, task) = (wires.events, wires.index);
-    let report = move |found| drop(events.send(Event::Scout(task, found)));
-    threads.add(format!("s-{}", deliver.name), None, move || scout.run(&asks, report));
-    let known = cut.sources.iter().map(|s| (s.topic, s.partition)).collect();
-    scout_asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;
-
-    let in_rings: Vec<_> =
-        maps.rings.iter().flat_map(|r| r.marks()).flatten().map(|m| (m.topic, m.partition)).collect();
+    let topics: Vec<String> = restored.cut.topics.iter().map(|t| t.name.clone()).collect();
+    restored.maps.rings.iter().for_each(|ring| ring.set_topics(&topics));
+    let mut bench = Bench { deliver, restored: &restored, wires: &wires, cores, threads: Threads::default() };
+    let writers = bench.writers()?;
+    let readers = bench.readers(&topics, &writers)?;
+    let keeper = bench.keeper()?;
+    let scout = bench.scout(&topics, mode)?;
+    let threads = bench.threads.spawn()?;
+    let Restored { maps, cut, lock, .. } = restored;
+    let rows = || maps.rings.iter().flat_map(|ring| ring.marks()).flatten();
+    let in_rings: Vec<_> = rows().map(|m| (m.topic, m.partition)).collect();
     let durable = cut.sources.iter().filter(|s| !in_rings.contains(&(s.topic, s.partition))).copied().collect();
     let mut task = Task {
         name: deliver.name.clone(),
         dir: deliver.dir.clone(),
         topics,
+        flow: Flow::new(counts_of(rows()), deliver.checkpoint_interval),
         maps,
         readers,
         writers,
-        keeper: Some(cuts),
-        scout: Some(scout_asks),
-        threads: threads.spawn()?,
+        keeper: Some(keeper),
+        scout: Some(scout),
+        threads,
         checkpoint_interval: deliver.checkpoint_interval,
         last: cut,
-        flow: Flow::new(began, Vec::new(), deliver.checkpoint_interval),
         _lock: lock,
     };
     task.add_durable(durable);
     Ok(task)
+}
+
+/// Where a task's threads are built, one kind after the other.
+struct Bench<'a> {
+    deliver: &'a Deliver,
+    restored: &'a Restored,
+    wires: &'a Wires,
+    cores: &'a mut Cores,
+    threads: Threads,
+}
+
+impl Bench<'_> {
+    fn writers(&mut self) -> Result<Vec<WriterEnd>, String> {
+        let Restored { maps, places, .. } = self.restored;
+        let mut ends = Vec::new();
+        for index in 0..self.deliver.writers {
+            let gauge = Arc::new(writer::Gauge::default());
+            let (inbox, messages) = bounded(self.deliver.channel_capacity);
+            let settings = writer_settings(self.deliver, places, index);
+            let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, gauge.clone())?;
+            self.threads.add(format!("w{index}-{}", self.deliver.name), self.cores.take(), move || {
+                writer.run(&messages);
+            });
+            ends.push(WriterEnd { inbox, gauge });
+        }
+        Ok(ends)
+    }
+
+    fn readers(&mut self, topics: &[String], writers: &[WriterEnd]) -> Result<Vec<ReaderEnd>, String> {
+        let maps = &self.restored.maps;
+        let shared = Arc::new(reader::Shared::default());
+        let parked = counts_of(maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
+        shared.failures.store(parked, Ordering::Relaxed);
+        let mut ends = Vec::new();
+        for index in 0..self.deliver.readers {
+            let gauge = Arc::new(reader::Gauge::default());
+            let (control, commands) = bounded(CONTROL_MAX);
+            let (events, task) = (self.wires.events.clone(), self.wires.index);
+            let wires = reader::Wires {
+                control: commands,
+                writers: writers.iter().map(|w| w.inbox.clone()).collect(),
+                report: Box::new(move |event| drop(events.send(Event::Reader(task, index, event)))),
+            };
+            let settings = self.reader_settings(index, topics)?;
+            let gauges = (gauge.clone(), shared.clone());
+            let reader = Reader::new(settings, maps, self.wires.program.clone(), wires, gauges)?;
+            self.threads.add(format!("r{index}-{}", self.deliver.name), self.cores.take(), move || reader.run());
+            ends.push(ReaderEnd { control, gauge, partitions: maps.rings[index].marks().len(), at_end: false });
+        }
+        Ok(ends)
+    }
+
+    fn keeper(&mut self) -> Result<Sender<Box<Cut>>, String> {
+        let Restored { state_id, maps, cut, places, .. } = self.restored;
+        let settings = keeper::Settings {
+            task: self.deliver.name.clone(),
+            state_id: *state_id,
+            dir: places.dir.clone(),
+            failures_dir: places.failures_dir.clone(),
+            snapshots_dir: places.snapshots_dir.clone(),
+        };
+        let keeper = Keeper::new(settings, self.wires.store.clone(), maps.clone(), cut).map_err(|e| e.to_string())?;
+        let (cuts, taken) = bounded(1);
+        let (events, task) = (self.wires.events.clone(), self.wires.index);
+        let report = move |kept| drop(events.send(Event::Keeper(task, kept)));
+        self.threads.add(format!("k-{}", self.deliver.name), None, move || keeper.run(&taken, report));
+        Ok(cuts)
+    }
+
+    fn scout(&mut self, topics: &[String], mode: Mode) -> Result<Sender<Ask>, String> {
+        let settings = scout::Settings {
+            task: self.deliver.name.clone(),
+            cluster: self.deliver.cluster.clone(),
+            group_id: self.deliver.group_id.clone(),
+            topics: topics.to_vec(),
+            wanted: self.deliver.topics.clone(),
+            start: self.deliver.start,
+            want_ends: mode.exit_at_end,
+        };
+        let scout = Scout::new(settings).map_err(|e| e.to_string())?;
+        let (asks, asked) = bounded(ASKS_MAX);
+        let known = self.restored.cut.sources.iter().map(|s| (s.topic, s.partition)).collect();
+        asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;
+        let (events, task) = (self.wires.events.clone(), self.wires.index);
+        let report = move |found| drop(events.send(Event::Scout(task, found)));
+        self.threads.add(format!("s-{}", self.deliver.name), None, move || scout.run(&asked, report));
+        Ok(asks)
+    }
+
+    fn reader_settings(&self, index: usize, topics: &[String]) -> Result<reader::Settings, String> {
+        let deliver = self.deliver;
+        let dormant = (0..topics.len()).filter(|t| !deliver.topics.contains(&topics[*t]));
+        Ok(reader::Settings {
+            task: deliver.name.clone(),
+            index,
+            cluster: deliver.cluster.clone(),
+            group_id: deliver.group_id.clone(),
+            topics: topics.to_vec(),
+            dormant: dormant.map(|t| t as u16).collect(),
+            transform: deliver.transform == config::Transform::Te,
+            options: deliver.options.clone(),
+            rules: Rules {
+                template: Template::parse(&deliver.file_name)?,
+                lane: LaneRule::new(deliver.lanes, deliver.deliver_by.clone()),
+                writers: deliver.writers,
+            },
+            poll_timeout: deliver.poll_timeout,
+            rate_limit: deliver.rate_limit.div_ceil(deliver.readers as u64),
+            failures_max: deliver.failures_max,
+            deadly: self.restored.deadly.clone(),
+        })
+    }
+}
+
+fn counts_of(marks: impl Iterator<Item = Mark>) -> Counts {
+    marks.fold(Counts::default(), |mut sum, mark| {
+        sum.add(mark.counts);
+        sum
+    })
 }
 
 /// Threads that are built and not yet running.
@@ -170,52 +243,5 @@ impl Threads {
             thread::spawn(&name, core, body).map_err(|e| format!("cannot start thread {name}: {e}"))
         };
         self.built.into_iter().map(spawn).collect()
-    }
-}
-
-fn counts_of(maps: &crate::ring::set::MapSet) -> Counts {
-    maps.rings.iter().flat_map(|r| r.marks()).flatten().fold(Counts::default(), |mut sum, mark| {
-        sum.add(mark.counts);
-        sum
-    })
-}
-
-fn reader_settings(
-    deliver: &Deliver,
-    index: usize,
-    cut: &Cut,
-    deadly: Vec<crate::ring::layout::Work>,
-) -> Result<reader::Settings, String> {
-    let dormant = (0..cut.topics.len()).filter(|t| !deliver.topics.contains(&cut.topics[*t].name));
-    Ok(reader::Settings {
-        task: deliver.name.clone(),
-        index,
-        cluster: deliver.cluster.clone(),
-        group_id: deliver.group_id.clone(),
-        topics: cut.topics.iter().map(|t| t.name.clone()).collect(),
-        dormant: dormant.map(|t| t as u16).collect(),
-        transform: deliver.transform == config::Transform::Te,
-        options: deliver.options.clone(),
-        rules: Rules {
-            template: Template::parse(&deliver.file_name)?,
-            lane: LaneRule::new(deliver.lanes, deliver.deliver_by.clone()),
-            writers: deliver.writers,
-        },
-        poll_timeout: deliver.poll_timeout,
-        rate_limit: deliver.rate_limit / deliver.readers as u64,
-        failures_max: deliver.failures_max,
-        deadly,
-    })
-}
-
-fn scout_settings(deliver: &Deliver, topics: &[String], mode: Mode) -> scout::Settings {
-    scout::Settings {
-        task: deliver.name.clone(),
-        cluster: deliver.cluster.clone(),
-        group_id: deliver.group_id.clone(),
-        topics: topics.to_vec(),
-        wanted: deliver.topics.clone(),
-        start: deliver.start,
-        want_ends: mode.exit_at_end,
     }
 }
