@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod conf;
+pub mod demo;
+pub mod dry_run;
 pub mod engine;
 pub mod flow;
 pub mod ledger;

@@ -1,25 +1,24 @@
 //! The program `logmill`: arguments, one match, an exit code. 0 done, 1 refused or failed, 2 usage.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use logmill::cli::{Cli, Command};
+use logmill::cli::{self, Cli, Command};
 use logmill::conf::{self, Loaded};
 use logmill::engine::{Engine, Mode};
 use logmill::sys::{file, thread};
+use logmill::{demo, dry_run};
 
 fn main() -> ExitCode {
     thread::abort_on_panic();
     file::set_umask();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
     let result = match Cli::parse().command {
         Command::Run(run) => self::run(&run.config, run.exit_at_end),
         Command::Check(check) => self::check(&check.config),
-        Command::Transform(_) | Command::Demo(_) => Err("not yet".into()),
+        Command::Transform(transform) => self::transform(&transform),
+        Command::Demo(demo) => self::demo(demo),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -31,24 +30,48 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(config: &Path) -> Result<Loaded, String> {
-    let loaded = conf::load(config).map_err(|problems| conf::explain(&problems))?;
-    if !loaded.warnings.is_empty() {
-        eprintln!("{}", conf::explain(&loaded.warnings));
-    }
-    Ok(loaded)
-}
-
 fn run(config: &Path, exit_at_end: bool) -> Result<(), String> {
-    let mode = Mode { exit_at_end, progress: exit_at_end && std::io::stderr().is_terminal() };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_millis()
+        .init();
+    let mode = Mode { exit_at_end, progress: exit_at_end && io::stderr().is_terminal() };
     let engine = Engine::start(&load(config)?, mode).map_err(|e| format!("error: {e}"))?;
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
     print!("{summary}");
     if summary.is_whole() { Ok(()) } else { Err("error: not all partitions could be read to their end".into()) }
 }
 
+fn load(config: &Path) -> Result<Loaded, String> {
+    let loaded = conf::load(config).map_err(|problems| conf::explain(&problems))?;
+    if !loaded.warnings.is_empty() {
+        eprint!("warning: {}", conf::explain(&loaded.warnings));
+    }
+    Ok(loaded)
+}
+
 fn check(config: &Path) -> Result<(), String> {
     let tasks = load(config)?.config.deliver.len();
     println!("{} is good: {tasks} task{}", config.display(), if tasks == 1 { "" } else { "s" });
     Ok(())
+}
+
+fn transform(typed: &cli::Transform) -> Result<(), String> {
+    let rules = match typed.rules().ok_or("name --settings or --task")? {
+        cli::Rules::Task { config, task } => dry_run::Rules::of_task(&load(&config)?, &task).map_err(|e| e.to_string()),
+        cli::Rules::Settings { dir, app_id, timezone_s } => {
+            dry_run::Rules::of_settings(&dir, app_id, timezone_s).map_err(|problems| conf::explain(&problems))
+        }
+    }?;
+    let format = match typed.format {
+        cli::Format::Raw => dry_run::Format::Raw,
+        cli::Format::Json => dry_run::Format::Json,
+    };
+    let (input, out, side) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    dry_run::run(rules, format, input, out, side).map_err(|e| format!("error: {e}"))
+}
+
+fn demo(typed: cli::Demo) -> Result<(), String> {
+    let program = std::env::args().next().unwrap_or_else(|| "logmill".into());
+    let settings = demo::Settings { keep: typed.keep, dir: typed.dir, program };
+    demo::run(&settings, &mut io::stdout().lock()).map_err(|e| format!("error: {e}"))
 }

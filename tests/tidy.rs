@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 6] = [
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
-    &["cli", "demo"],
+    &["cli", "demo", "dry_run"],
 ];
 
 /// A word, the paths that may hold it all the same, and what to do instead.

@@ -54,6 +54,8 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
         problems.push(source.whole().problem("there is no task in this file", help));
     }
     let programs = load_programs(&config, &mut problems);
+    warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
+    warnings.dedup();
     if problems.is_empty() {
         return Ok(Loaded { config, programs, warnings });
     }

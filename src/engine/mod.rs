@@ -5,6 +5,7 @@
 mod ground;
 mod power_loss;
 mod progress;
+mod remote;
 mod restore;
 mod strict;
 mod summary;
@@ -27,6 +28,7 @@ use crate::sys::{file, thread};
 use ground::Ground;
 pub use ground::RestoreError;
 use progress::Progress;
+pub use remote::Remote;
 pub use summary::{Summary, TaskSummary};
 use task::Task;
 
@@ -74,6 +76,8 @@ pub struct Engine {
     mode: Mode,
     stop_timeout: Duration,
     events: Receiver<Event>,
+    /// Kept for those who want to tell the engine something later.
+    sender: Sender<Event>,
     tasks: Vec<Task>,
     /// Since the stop began.
     stopping: Option<Instant>,
@@ -118,10 +122,16 @@ impl Engine {
             tasks.push(task);
         }
         log::info!("started: {} task{}", tasks.len(), if tasks.len() == 1 { "" } else { "s" });
-        Ok(Engine { mode, stop_timeout: process.stop_timeout, events, tasks, stopping: None, _lock: lock })
+        let stop_timeout = process.stop_timeout;
+        Ok(Engine { mode, stop_timeout, events, sender, tasks, stopping: None, _lock: lock })
     }
 
-    /// Until a signal, or the end of the backfill.
+    /// For other threads, while this one runs.
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.sender.clone(), &self.tasks)
+    }
+
+    /// Until a signal, the remote's stop, or the end of the backfill.
     ///
     /// # Errors
     /// A checkpoint that failed, a stop that took too long, a partition that could not be read to its end.

@@ -122,21 +122,8 @@ impl Task {
     /// Counts of this run as far as they are known.
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        for ReaderEnd { gauge, .. } in &self.readers {
-            sum.add(Counts {
-                consumed: gauge.consumed.load(Ordering::Relaxed),
-                written: gauge.written.load(Ordering::Relaxed),
-                filtered: gauge.filtered.load(Ordering::Relaxed),
-                parked: gauge.parked.load(Ordering::Relaxed),
-            });
-        }
-        let began = self.flow.began;
-        Counts {
-            consumed: sum.consumed - began.consumed,
-            written: sum.written - began.written,
-            filtered: sum.filtered - began.filtered,
-            parked: sum.parked - began.parked,
-        }
+        self.readers.iter().for_each(|r| sum.add(r.gauge.counts()));
+        sum.since(self.flow.began)
     }
 
     pub fn stop(&mut self) {

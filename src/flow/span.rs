@@ -17,6 +17,16 @@ impl Counts {
         self.parked += other.parked;
     }
 
+    /// What came after an earlier state of the same counts.
+    pub fn since(self, began: Counts) -> Counts {
+        Counts {
+            consumed: self.consumed - began.consumed,
+            written: self.written - began.written,
+            filtered: self.filtered - began.filtered,
+            parked: self.parked - began.parked,
+        }
+    }
+
     /// True where every record has ended in exactly one way.
     pub fn balance(&self) -> bool {
         self.consumed == self.written + self.filtered + self.parked

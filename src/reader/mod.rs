@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::cluster::Cluster;
 use crate::flow::problem::LastError;
-use crate::flow::span::Mark;
+use crate::flow::span::{Counts, Mark};
 use crate::ring::layout::Work;
 use crate::transform::{Options, Program};
 
@@ -96,12 +96,22 @@ pub struct Gauge {
 impl Gauge {
     /// Takes over the sums of all the reader's marks.
     pub fn follow(&self, marks: &[Mark]) {
-        let mut sum = crate::flow::span::Counts::default();
+        let mut sum = Counts::default();
         marks.iter().for_each(|m| sum.add(m.counts));
         self.consumed.store(sum.consumed, Ordering::Relaxed);
         self.written.store(sum.written, Ordering::Relaxed);
         self.filtered.store(sum.filtered, Ordering::Relaxed);
         self.parked.store(sum.parked, Ordering::Relaxed);
+    }
+
+    /// The sums as they are known now; between two of them another batch may have come.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            consumed: self.consumed.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+            filtered: self.filtered.load(Ordering::Relaxed),
+            parked: self.parked.load(Ordering::Relaxed),
+        }
     }
 }
 
