@@ -119,7 +119,7 @@ pub fn going_on(place: &Place, program: &str) -> String {
     format!(
         "Go on:\n  \
          ls -l {out}\n  \
-         {program} transform --config {config} --task {TASK} < {examples} | less\n  \
+         {program} transform --config {config} --task {TASK} < {examples} | head -n 3\n  \
          {program} demo --keep                   goes on until Ctrl-C\n  \
          {program} run --config {config}    once your own brokers stand in it\n  \
          rm -r {root}\n",
