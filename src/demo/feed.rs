@@ -18,10 +18,12 @@ use super::made;
 pub const TOPIC: &str = "mulog_clean_24";
 pub const PARTITIONS: u64 = 6;
 
-/// Records that may be in the topic and not yet consumed: at most 700 bytes each, they never fill one partition.
+/// Records that may be in the topic and not yet consumed: all of them in one partition would not fill it.
 const AHEAD_MAX: u64 = 6000;
 /// Records between two looks at what was consumed.
 pub const STEP: u64 = 200;
+/// Bytes of a batch, before compression.
+const BATCH_BYTES: usize = 256 << 10;
 /// Longest wait for the last confirmations.
 const FLUSH: Duration = Duration::from_secs(5);
 
@@ -51,6 +53,7 @@ impl Feed {
             .set("bootstrap.servers", cluster.bootstrap_servers())
             .set("compression.type", "snappy")
             .set("linger.ms", "5")
+            .set("batch.size", BATCH_BYTES.to_string())
             .set("enable.idempotence", "true")
             .create_with_context(Confirmed(confirmed.clone()))?;
         Ok(Feed { cluster, producer, confirmed, sent: 0, bytes: 0, began_s, per_second })
@@ -137,5 +140,17 @@ impl ProducerContext for Confirmed {
         if result.is_ok() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_consumed_never_fills_a_partition() {
+        let largest = (0..20_000).map(|n| made::value(n, i64::from(u32::MAX)).len()).max().unwrap_or(0);
+        // Beside the records stands the batch that the first of them came in.
+        assert!(AHEAD_MAX as usize * (largest + 20) + BATCH_BYTES < 5 << 20, "{largest} bytes");
     }
 }

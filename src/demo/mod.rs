@@ -1,5 +1,5 @@
-//! `logmill demo`: the whole road in one process, with nothing installed. An embedded broker and a producer in, files in
-//! a fresh directory out; what happens is shown, and the promise is checked at the end.
+//! `logmill demo`: the whole road in one process, with nothing installed. An embedded broker and a producer in, files
+//! in a fresh directory out; what happens is shown, and the promise is checked at the end.
 
 mod feed;
 mod made;

@@ -66,8 +66,8 @@ impl Place {
         format!(
             "# What `logmill demo` ran with. Every other key has its default; conf/logmill.toml explains all of them.\n\
              #\n\
-             # To go on with a Kafka of your own: write its address into `brokers`, your topics into `topics`, and a new\n\
-             # `group_id` (the position is kept under group and topic), then: logmill run --config FILE\n\
+             # To go on with a Kafka of your own: write its address into `brokers`, your topics into `topics`, and\n\
+             # a new `group_id` (the position is kept under group and topic), then: logmill run --config FILE\n\
              \n\
              [process]\n\
              data_dir = {data:?}\n\
