@@ -8,6 +8,24 @@ use crate::conf::parse_timezone;
 
 const DEFAULT_CONFIG: &str = "conf/logmill.toml";
 
+const TRANSFORM_HELP: &str = r#"raw:
+  Each line is a record's value, of topic "stdin", partition 0, its line number as offset, without a timestamp.
+  Values that are compressed themselves (value_codec) need json.
+
+json:
+  in   {"topic":"t","partition":0,"offset":7,"timestamp":1608184360123,"value":"<base64>"}
+       "value" is null for a record without one; all else may be left out and is then as in raw, and other members
+       are not looked at. Blank lines are skipped; any other line ends the run.
+  out  {"result":"written","line":"..."}
+       {"result":"filtered"}
+       {"result":"parked","code":"E05_JSON","detail":"..."}
+       with "counters":{"prop_null":1} where there are any. A compressed value that holds several records gives an
+       object for each, from the second on with its number in the value, "k":1.
+
+Examples:
+  logmill transform --settings conf/settings --app-id 24 < records.txt
+  logmill transform --config conf/logmill.toml --task game_24 --format json < records.jsonl"#;
+
 /// Moves log records both ways between Kafka and files, every line exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "logmill", version, after_help = "Try it without any set-up: logmill demo")]
@@ -25,12 +43,17 @@ pub enum Command {
     #[command(after_help = "Example: logmill run --config conf/logmill.toml")]
     Run(Run),
     /// Shows the whole road on an embedded broker, from records to files, without any set-up
+    ///
+    /// A producer makes 200,000 records, the engine delivers them into files of a fresh directory, and every one is
+    /// checked. It takes some seconds, at most 20. The directory stays: its configuration, settings and records are a
+    /// good place to go on from.
     #[command(after_help = "Example: logmill demo --keep --dir /tmp/logmill-demo")]
     Demo(Demo),
     /// Transforms records from stdin to stdout, one a line, without Kafka: a dry run of the settings
-    #[command(after_help = "Examples:\n  \
-        logmill transform --settings conf/settings --app-id 24 < records.txt\n  \
-        logmill transform --task game_24 --format json < records.txt")]
+    ///
+    /// Results come as the input comes. Exit code 0: the input was read to its end, whatever became of the records;
+    /// 1: settings, task or a line of JSON are not what they should be.
+    #[command(after_help = TRANSFORM_HELP)]
     Transform(Transform),
     /// Checks the configuration and the settings it names, and prints every problem with its place
     ///
@@ -51,10 +74,10 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Leave the files there afterwards
+    /// Go on until Ctrl-C, with 1000 records a second
     #[arg(long)]
     pub keep: bool,
-    /// Where to work [default: a new directory below the system's temporary one]
+    /// Where to work: a new or empty directory [default: a new one below the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -79,17 +102,17 @@ pub struct Transform {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, requires = "task",
           conflicts_with_all = ["settings", "app_id"])]
     pub config: PathBuf,
-    /// What is printed for each record
+    /// How records come in, and what is printed for each
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     pub format: Format,
 }
 
-/// How `transform` prints.
+/// The formats of `transform`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The line as it would stand in the file; what became no line goes to stderr
+    /// A value a line in; lines out. What became no line, and all counters at the end, go to stderr
     Raw,
-    /// One JSON object for each record: the line or the reason, and the remarks
+    /// A record a line in, with its place in Kafka; one object for each out, in the same order
     Json,
 }
 
