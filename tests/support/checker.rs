@@ -63,7 +63,7 @@ impl Checker {
             self.expected.iter().map(|(partition, expected)| (*partition, vec![0; expected.len()])).collect();
         let mut last: BTreeMap<i32, u64> = BTreeMap::new();
         let mut file = None;
-        for (path, line) in in_file_order(seen) {
+        for (path, line) in seen.in_number_order() {
             if order == Order::PerFile && file != Some(path) {
                 last.clear();
                 file = Some(path);
@@ -122,20 +122,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// All lines, the files in the order of the numbers at the end of their names (then of their paths).
-fn in_file_order(seen: &Seen) -> impl Iterator<Item = (&Path, &[u8])> {
-    let number = |path: &Path| -> u64 {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let digits = name.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-        name[digits..].parse().unwrap_or(0)
-    };
-    let mut paths: Vec<(u64, &PathBuf)> = seen.files.keys().map(|path| (number(path), path)).collect();
-    paths.sort();
-    paths.into_iter().flat_map(|(_, path)| seen.lines_of(path).map(move |line| (path.as_path(), line)))
+impl Seen {
+    /// All lines, the files in the order of the numbers at the end of their names (then of their paths).
+    pub fn in_number_order(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        let number = |path: &Path| -> u64 {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let digits = name.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
+            name[digits..].parse().unwrap_or(0)
+        };
+        let mut paths: Vec<(u64, &PathBuf)> = self.files.keys().map(|path| (number(path), path)).collect();
+        paths.sort();
+        paths.into_iter().flat_map(|(_, path)| self.lines_of(path).map(move |line| (path.as_path(), line)))
+    }
 }
 
 /// The partition and sequence that a line carries.
-fn mark(line: &[u8]) -> Option<(i32, u64)> {
+pub fn mark(line: &[u8]) -> Option<(i32, u64)> {
     let at = memchr::memmem::find(line, b"\"p\":")? + 4;
     let (partition, rest) = number(&line[at..])?;
     let (sequence, _) = number(rest.strip_prefix(b",\"s\":")?)?;

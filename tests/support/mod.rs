@@ -9,16 +9,18 @@ mod produce;
 mod program;
 mod records;
 mod tailer;
+mod told;
 
 use std::time::{Duration, Instant};
 
 pub use broker::Kafka;
-pub use checker::{Checker, Order, Verdict};
+pub use checker::{Checker, Order, Verdict, mark};
 pub use parts::{Part, left_out};
 pub use produce::{Codec, Record, TransactionEnd};
 pub use program::{Running, Site};
 pub use records::{Fate, Made, Mix, write_settings};
 pub use tailer::{Finding, Seen, Tailer};
+pub use told::{Sums, Told};
 
 /// Asks `ready` every few milliseconds until it gives something; panics with `what` when `deadline` has passed.
 pub fn eventually<T>(what: &str, deadline: Duration, mut ready: impl FnMut() -> Option<T>) -> T {

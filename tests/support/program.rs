@@ -1,7 +1,7 @@
 //! The real program in a directory of its own: configuration, settings, output, log.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -79,7 +79,8 @@ impl Site {
         let mut command = Command::new(words.next().expect("a program"));
         command.args(words).arg("run").arg("--config").arg(self.config()).args(arguments);
         let log = OpenOptions::new().append(true).create(true).open(self.path("logmill.log")).expect("log");
-        command.current_dir(self.root.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let said = File::create(self.path("summary")).expect("summary");
+        command.current_dir(self.root.path()).stdin(Stdio::null()).stdout(said).stderr(log);
         Running { child: command.process_group(0).spawn().expect("logmill starts"), log: self.path("logmill.log") }
     }
 
