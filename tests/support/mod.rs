@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use broker::Kafka;
 pub use checker::{Checker, Order, Verdict, mark};
 pub use parts::{Part, left_out};
-pub use produce::{Codec, Record, TransactionEnd};
+pub use produce::{Codec, OpenTransaction, Record, TransactionEnd};
 pub use program::{Running, Site};
 pub use records::{Fate, Made, Mix, write_settings};
 pub use tailer::{Finding, Seen, Tailer};

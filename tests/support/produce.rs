@@ -70,6 +70,16 @@ impl Kafka {
         count
     }
 
+    /// Produces all records in a transaction that is still open when this returns.
+    pub fn open_transaction(&self, topic: &str, records: impl IntoIterator<Item = Record>) -> OpenTransaction {
+        let id = format!("{topic}-open");
+        let producer = self.producer(&[("compression.type", "snappy"), ("transactional.id", &id)]);
+        producer.init_transactions(ANSWER).expect("transactions");
+        producer.begin_transaction().expect("transaction");
+        send(&producer, topic, records);
+        OpenTransaction(producer)
+    }
+
     fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer<Reports> {
         let mut config = ClientConfig::new();
         config
@@ -83,6 +93,15 @@ impl Kafka {
             config.set(*key, *value);
         }
         config.create_with_context(Reports::default()).expect("producer")
+    }
+}
+
+/// Its records stand in the topic; nobody who reads only what is committed sees them or what is behind them.
+pub struct OpenTransaction(BaseProducer<Reports>);
+
+impl OpenTransaction {
+    pub fn commit(self) {
+        self.0.commit_transaction(ANSWER).expect("commit");
     }
 }
 
