@@ -1,0 +1,210 @@
+//! Brokers that fail, through the binary: batches that rot on the broker's disk, brokers that are away at the start,
+//! brokers that die in the middle.
+
+mod support;
+
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use support::{Checker, Kafka, Made, Mix, Order, Part, Record, Running, Seen, Site, Tailer, left_out};
+
+const SOON: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
+/// Bytes of a batch before its records, and where in them its checksum stands and begins.
+const BATCH_HEAD: usize = 61;
+const CRC_AT: usize = 17;
+const CRC_FROM: usize = 21;
+
+/// The broker whose files rot; it stays up.
+fn kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(|| Kafka::start(1))
+}
+
+fn written(seed: u64, partitions: i32, count: usize) -> Vec<Made> {
+    Mix::new(seed, partitions).only_written().take(count).collect()
+}
+
+fn expecting<'m>(made: impl IntoIterator<Item = &'m Made>) -> Checker {
+    let mut checker = Checker::new();
+    made.into_iter().for_each(|m| checker.expect_made(m));
+    checker
+}
+
+/// What is wrong with a batch.
+#[derive(Debug, Clone, Copy)]
+enum Rot {
+    /// Its checksum does not fit.
+    Checksum,
+    /// Its checksum fits, and it does not decompress.
+    Codec,
+}
+
+/// The second batch in the broker's file of a partition, spoiled until it is mended.
+struct Spoiled {
+    file: std::fs::File,
+    at: u64,
+    sound: Vec<u8>,
+}
+
+impl Spoiled {
+    fn second_batch(topic: &str, partition: i32, rot: Rot) -> Spoiled {
+        let path = segment(&format!("{topic}-{partition}"));
+        let file = std::fs::File::options().read(true).write(true).open(&path).expect("the segment");
+        let content = std::fs::read(&path).expect("the segment");
+        let length = |at: usize| 12 + u32::from_be_bytes(content[at + 8..at + 12].try_into().expect("4")) as usize;
+        let at = length(0);
+        let sound = content[at..at + length(at)].to_vec();
+        let mut batch = sound.clone();
+        match rot {
+            Rot::Checksum => batch[BATCH_HEAD + 40] ^= 0x40,
+            Rot::Codec => {
+                batch[BATCH_HEAD..BATCH_HEAD + 8].fill(0xff);
+                let crc = crc32c(&batch[CRC_FROM..]);
+                batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+            }
+        }
+        assert_eq!(sound[CRC_AT..CRC_FROM], crc32c(&sound[CRC_FROM..]).to_be_bytes(), "this is where a batch is");
+        file.write_all_at(&batch, at as u64).expect("spoil");
+        Spoiled { file, at: at as u64, sound }
+    }
+
+    fn mend(self) {
+        self.file.write_all_at(&self.sound, self.at).expect("mend");
+    }
+}
+
+/// The broker's first file of a partition.
+fn segment(partition: &str) -> PathBuf {
+    let mut dirs = vec![kafka().dir().to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).expect("the broker's files") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && path.ends_with(partition) {
+                return path.join("00000000000000000000.log");
+            }
+            dirs.extend(path.is_dir().then_some(path));
+        }
+    }
+    panic!("no directory of {partition}")
+}
+
+/// Castagnoli's, as Kafka's batches carry it.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 })
+    })
+}
+
+#[test]
+fn a_rotten_batch_stops_its_partition_loudly_and_no_other() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    for rot in [Rot::Checksum, Rot::Codec] {
+        let topic = kafka().create_topic("rotten", 2);
+        let made = written(1, 2, 10_000);
+        let of = |partition: i32| made.iter().filter(move |m| m.partition == partition);
+        // Three batches in the first partition.
+        for from in [0, 100, 200] {
+            kafka().produce(&topic, of(0).skip(from).take(100).map(Record::from));
+        }
+        let others = of(1).count();
+        kafka().produce(&topic, of(1).take(others / 2).map(Record::from));
+        let spoiled = Spoiled::second_batch(&topic, 0, rot);
+        let mut site = Site::new(kafka().bootstrap());
+        site.task("game", &[&topic], "readers = 1");
+        for part in 1..=2 {
+            let others = others * part / 2;
+            let status = site.start(&["--exit-at-end"]).wait(SOON);
+            assert_eq!(status.code(), Some(1), "{rot:?} {}", site.log());
+            let said = format!("{topic}/0 cannot be read on from offset 100");
+            assert_eq!(site.log().matches(&said).count(), part, "{rot:?} {}", site.log());
+            let summary = std::fs::read_to_string(site.path("summary")).expect("a summary");
+            assert!(summary.contains(&format!("not read to its end: {topic}/0")), "{summary}");
+            let seen = Seen::at_rest(&site.out("game"));
+            expecting(of(0).take(100).chain(of(1).take(others))).check(&seen, Order::PerPartition).assert_exact();
+            let committed = kafka().committed(&site.group("game"), &topic);
+            assert_eq!(committed, [Some(100), Some(others as i64)], "{rot:?}: nothing is passed over");
+            kafka().produce(&topic, of(1).skip(others).take(others).map(Record::from));
+        }
+        spoiled.mend();
+        assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{rot:?} {}", site.log());
+        let seen = Seen::at_rest(&site.out("game"));
+        expecting(of(0).take(300).chain(of(1))).check(&seen, Order::PerPartition).assert_exact();
+    }
+}
+
+/// SIGTERM, and how long the end took.
+fn stop(run: &mut Running, site: &Site) -> Duration {
+    let asked = Instant::now();
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    asked.elapsed()
+}
+
+#[test]
+fn brokers_that_are_away_at_the_start_are_waited_for() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::start(1);
+    let topic = kafka.create_topic("away", 2);
+    let made = written(2, 2, 5_000);
+    kafka.produce(&topic, made.iter().map(Record::from));
+    kafka.kill9(1);
+    let mut site = Site::new(kafka.bootstrap());
+    site.task("game", &[&topic], "");
+    let mut run = site.start(&[]);
+    let said = |site: &Site| site.log().matches(&format!("(brokers {}); still trying", kafka.bootstrap())).count();
+    site.awaited("it says that brokers are away", SOON, || (said(&site) == 1).then_some(()));
+    let took = stop(&mut run, &site);
+    assert!(took < Duration::from_secs(2), "the stop took {took:?}");
+
+    let mut run = site.start(&[]);
+    site.awaited("it says so again", SOON, || (said(&site) == 2).then_some(()));
+    kafka.restart(1);
+    site.await_lines("game", 5_000, SOON);
+    assert_eq!(said(&site), 2, "once at each start");
+    stop(&mut run, &site);
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+    assert_eq!(kafka.committed(&site.group("game"), &topic).into_iter().flatten().sum::<i64>(), 5_000);
+}
+
+#[test]
+fn a_broker_killed_in_the_middle_costs_nothing() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::start(1);
+    let topic = kafka.create_topic("killed", 3);
+    let made = written(3, 3, 80_000);
+    kafka.produce(&topic, made.iter().map(Record::from));
+    let mut site = Site::new(kafka.bootstrap());
+    // Small fetches, so that what is fetched already is soon delivered and the broker is missed.
+    let small = "[cluster.small]\nbrokers = BROKERS\nlibrdkafka = { \"fetch.message.max.bytes\" = \"65536\", \
+                 \"queued.max.messages.kbytes\" = \"256\" }";
+    site.process(&small.replace("BROKERS", &format!("{:?}", kafka.bootstrap())));
+    site.task("game", &[&topic], "cluster = \"small\"\nrate_limit = 20000\ncheckpoint_interval = \"1s\"");
+    let tailer = Tailer::follow(&site.out("game"));
+    let mut run = site.start(&[]);
+    for part in 1..=2 {
+        site.awaited("a part is delivered", SOON, || (tailer.bytes() > part * 8_000_000).then_some(()));
+        kafka.kill9(1);
+        kafka.restart(1);
+    }
+    site.awaited("more is delivered", SOON, || (tailer.bytes() > 22_000_000).then_some(()));
+    assert!(site.lines("game") < 80_000, "it is in the middle still");
+    kafka.kill9(1);
+    let took = stop(&mut run, &site);
+    assert!(took < Duration::from_secs(2), "the stop with its broker gone took {took:?}");
+    let mut run = site.start(&[]);
+    kafka.restart(1);
+    site.await_lines("game", 80_000, LONG);
+    stop(&mut run, &site);
+    let seen = tailer.finish();
+    seen.assert_clean();
+    expecting(&made).check(&seen, Order::PerPartition).assert_exact();
+}
