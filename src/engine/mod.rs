@@ -36,6 +36,8 @@ use task::Task;
 const EVENTS_MAX: usize = 4096;
 /// How often phases and progress are looked at when nothing happens.
 const TICK: Duration = Duration::from_millis(50);
+/// Longest wait, at the end, for a broker that does not answer.
+const SCOUT_END_MAX: Duration = Duration::from_secs(1);
 
 /// What threads tell the engine. The number is the task's.
 pub enum Event {
@@ -157,7 +159,8 @@ impl Engine {
             }
         }
         progress.clear();
-        let tasks = self.tasks.into_iter().map(Task::finish).collect();
+        let deadline = Instant::now() + SCOUT_END_MAX;
+        let tasks = self.tasks.into_iter().map(|task| task.finish(deadline)).collect();
         Ok(Summary { tasks, elapsed: began.elapsed() })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::summary::TaskSummary;
 use crate::flow::clock;
@@ -51,6 +51,9 @@ pub struct Task {
     pub(super) writers: Vec<WriterEnd>,
     pub(super) keeper: Option<Sender<Box<Cut>>>,
     pub(super) scout: Option<Sender<Ask>>,
+    /// Closed when the scout's thread has ended.
+    pub(super) scout_end: Receiver<()>,
+    /// All but the scout's.
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) checkpoint_interval: Duration,
     pub(super) last: Cut,
@@ -290,8 +293,9 @@ impl Task {
         }
     }
 
-    /// Ends the threads, first station first; all of them have nothing left to do.
-    pub fn finish(mut self) -> TaskSummary {
+    /// Ends the threads, first station first; all of them have nothing left to do. Only the scout may be waiting for a
+    /// broker that is away: it has until `deadline`, for what it still does matters to lag tools alone.
+    pub fn finish(mut self, deadline: Instant) -> TaskSummary {
         self.tell_readers(|_| Control::Stop);
         let counts = self.counts();
         let sum = |count: fn(&writer::Gauge) -> &AtomicU64| -> u64 {
@@ -304,6 +308,9 @@ impl Task {
         self.scout = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        if let Err(RecvTimeoutError::Timeout) = self.scout_end.recv_deadline(deadline) {
+            log::warn!("{}: no broker answers: the group's offsets are committed after the next start", self.name);
         }
         TaskSummary {
             name: self.name,

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::restore::{Restored, writer_settings};
 use super::task::{Flow, ReaderEnd, Task, WriterEnd};
@@ -80,8 +80,10 @@ pub fn start(
     let writers = bench.writers()?;
     let readers = bench.readers(&topics, &writers)?;
     let keeper = bench.keeper()?;
-    let scout = bench.scout(&topics, mode)?;
-    let threads = bench.threads.spawn()?;
+    let (scout, scout_end) = bench.scout(&topics, mode)?;
+    let mut threads = bench.threads.spawn()?;
+    // Nobody joins the scout, the last one: it may be waiting for a broker.
+    threads.pop();
     let Restored { maps, cut, lock, .. } = restored;
     let rows = || maps.rings.iter().flat_map(|ring| ring.marks()).flatten();
     let in_rings: Vec<_> = rows().map(|m| (m.topic, m.partition)).collect();
@@ -96,6 +98,7 @@ pub fn start(
         writers,
         keeper: Some(keeper),
         scout: Some(scout),
+        scout_end,
         threads,
         checkpoint_interval: deliver.checkpoint_interval,
         last: cut,
@@ -172,7 +175,8 @@ impl Bench<'_> {
         Ok(cuts)
     }
 
-    fn scout(&mut self, topics: &[String], mode: Mode) -> Result<Sender<Ask>, String> {
+    /// With a channel that is closed when its thread has ended.
+    fn scout(&mut self, topics: &[String], mode: Mode) -> Result<(Sender<Ask>, Receiver<()>), String> {
         let settings = scout::Settings {
             task: self.deliver.name.clone(),
             cluster: self.deliver.cluster.clone(),
@@ -188,8 +192,12 @@ impl Bench<'_> {
         asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;
         let (events, task) = (self.wires.events.clone(), self.wires.index);
         let report = move |found| drop(events.send(Event::Scout(task, found)));
-        self.threads.add(format!("s-{}", self.deliver.name), None, move || scout.run(&asked, report));
-        Ok(asks)
+        let (alive, end) = bounded(1);
+        self.threads.add(format!("s-{}", self.deliver.name), None, move || {
+            scout.run(&asked, report);
+            drop::<Sender<()>>(alive);
+        });
+        Ok((asks, end))
     }
 
     fn reader_settings(&self, index: usize, topics: &[String]) -> Result<reader::Settings, String> {
