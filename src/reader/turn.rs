@@ -33,6 +33,8 @@ struct Desk {
     tools: Tools,
     settings: Settings,
     partitions: Vec<Partition>,
+    /// It knows where its partitions end.
+    ends_known: bool,
     /// The partition of the last record: its key and row.
     last: (u16, i32, usize),
     now_ms: i64,
@@ -72,6 +74,7 @@ impl Reader {
             outlet,
             tools,
             partitions,
+            ends_known: false,
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
         };
@@ -148,6 +151,7 @@ impl Desk {
         match control {
             Control::Program(program) => self.tools.set_program(program),
             Control::EndAt(ends) => {
+                self.ends_known = true;
                 for (topic, partition, end) in ends {
                     if let Some(row) = self.outlet.publisher.row(topic, partition) {
                         self.partitions[row].end = Some(end);
@@ -177,7 +181,7 @@ impl Desk {
             Item::Record(topic, record) => self.record(topic, &record),
             Item::End { topic, partition, offset } => {
                 let Some(row) = self.row(topic, partition) else { return Ok(()) };
-                if offset > self.outlet.publisher.marks()[row].next {
+                if !self.partitions[row].idle && offset > self.outlet.publisher.marks()[row].next {
                     self.outlet.room()?;
                     let mark = self.outlet.publisher.mark(row);
                     (mark.next, mark.k) = (offset, 0);
@@ -268,7 +272,7 @@ impl Desk {
     fn tell_end(&mut self) {
         let marks = self.outlet.publisher.marks();
         let there = |(p, m): (&Partition, &Mark)| p.idle || p.end.is_none_or(|end| m.next >= end);
-        if self.partitions.iter().zip(marks).all(there) {
+        if self.ends_known && self.partitions.iter().zip(marks).all(there) {
             self.outlet.report(Event::AtEnd);
         }
     }
