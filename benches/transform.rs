@@ -93,9 +93,9 @@ fn values(shapes: &str) -> Vec<String> {
 fn item(i: usize) -> String {
     format!(
         concat!(
-            r#"{{"headers":{{"app_id":24,"log_name":"log_item"}},"logs":{{"account_name":"{account}","action":{action},"#,
-            r#""agent_id":36,"amount":{amount},"bag_amount":0,"bag_type":0,"bind_type":1,"client_version":"","device_id":"","#,
-            r#""end_time":0,"idfa":"","imei":"","is_internal":0,"item_id":{item},"mac":"","mtime":{time},"pid":{pid},"#,
+            r#"{{"headers":{{"app_id":24,"log_name":"log_item"}},"logs":{{"account_name":"{account}","#,
+            r#""action":{action},"agent_id":36,"amount":{amount},"bag_amount":0,"bag_type":0,"bind_type":1,"#,
+            r#""client_version":"","device_id":"","end_time":0,"idfa":"","imei":"","is_internal":0,"item_id":{item},"mac":"","mtime":{time},"pid":{pid},"#,
             r#""platform":3100,"quality":0,"regrow":{regrow},"role_id":{role},"role_level":{level},"server_id":5001,"#,
             r#""server_version":"","sn":"205914E03BF640CB76","star":0,"start_time":{time},"upf":3100,"via":"36|3100","#,
             r#""zero_dateline":1608134400}}}}"#
@@ -115,9 +115,13 @@ fn item(i: usize) -> String {
 fn role(i: usize) -> String {
     let fields: String = (0..22).map(|f| format!(",\"attribute_{f}\":{}", i * (f + 1) % 100_000)).collect();
     format!(
-        r#"{{"headers":{{"app_id":24,"log_name":"log_role"}},"logs":{{"role_id":{},"vip":"7","guild_id":{},"mtime":1608184300{fields}}}}}"#,
+        concat!(
+            r#"{{"headers":{{"app_id":24,"log_name":"log_role"}},"logs":{{"role_id":{},"vip":"7","guild_id":{},"#,
+            r#""mtime":1608184300{fields}}}}}"#
+        ),
         6_001_310_009_300usize + i,
-        90_071_992_547_409usize + i
+        90_071_992_547_409usize + i,
+        fields = fields
     )
 }
 
@@ -125,8 +129,8 @@ fn chat(i: usize) -> String {
     let said = "\\u4f60好 <b>/世界 ".repeat(8);
     format!(
         concat!(
-            r#"{{"headers":{{"app_id":24,"log_name":"log_chat"}},"logs":{{"account_name":"{account}","role_id":{role},"#,
-            r#""server_id":5001,"ip":"203.0.113.7","ts_ms":1608184302045,"mtime":1608184302,"msg":"{said}\n","#,
+            r#"{{"headers":{{"app_id":24,"log_name":"log_chat"}},"logs":{{"account_name":"{account}","#,
+            r#""role_id":{role},"server_id":5001,"ip":"203.0.113.7","ts_ms":1608184302045,"mtime":1608184302,"msg":"{said}\n","#,
             r#""channel":"世界","hero":{{"name":"Liu Bei","lv":{level}}},"team":[1,2,3,{level}]}}}}"#
         ),
         account = 4_866_014_107usize + i,

@@ -329,7 +329,8 @@ mod tests {
 
     #[test]
     fn comments_and_one_trailing_comma_are_white_space() {
-        let text = "\u{feff}# one\n// two \"x\"\n/* three\n { */ { \"#a\" /**/ : 24 # c\n, \"u\":\"http://x /* y */ # z\",} // end";
+        let text = "\u{feff}# one\n// two \"x\"\n/* three\n { */ { \"#a\" /**/ : 24 # c\n, \
+            \"u\":\"http://x /* y */ # z\",} // end";
         let Value::Object(members) = root(text) else { panic!() };
         assert_eq!(members[0].name, "#a");
         assert_eq!(members[0].value.value, Value::Number("24".into()));

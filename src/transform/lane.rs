@@ -91,8 +91,8 @@ impl LaneRule {
     }
 }
 
-/// The number a text begins with (as PHP's intval reads it, cut toward 0) modulo `lanes`, mathematically; whatever its size.
-/// `None` if there is none, or its exponent is above 308.
+/// The number a text begins with (as PHP's intval reads it, cut toward 0) modulo `lanes`, mathematically,
+/// whatever its size. `None` if there is none, or its exponent is above 308.
 fn whole_modulo(text: &[u8], lanes: u32) -> Option<u32> {
     let blanks = text.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | 0x0B | 0x0C | b'\r')).count();
     let text = &text[blanks..];

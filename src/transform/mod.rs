@@ -17,6 +17,8 @@ mod out;
 mod program;
 mod properties;
 mod scanner;
+#[cfg(test)]
+mod scanner_tests;
 mod settings;
 #[cfg(test)]
 mod settings_tests;

@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn the_byte_form_has_no_white_space_and_no_duplicates() {
-        let given = "[ 1.50 ,\t{ \"a\\u0062\" : null, \"\" : [ ], \"b\\n\":{ \"x\":1 , \"\\u0078\":[ true ] }, \"ab\": \"\\u0041\\/\" } ]";
+        let given = "[ 1.50 ,\t{ \"a\\u0062\" : null, \"\" : [ ], \"b\\n\":{ \"x\":1 , \
+            \"\\u0078\":[ true ] }, \"ab\": \"\\u0041\\/\" } ]";
         assert_eq!(list(given).0, "[1.50,{\"ab\":\"A/\",\"\":[],\"b\\n\":{\"x\":[true]}}]");
     }
 

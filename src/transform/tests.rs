@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -38,6 +39,10 @@ impl Bench {
     }
 
     fn run(&self, piece: &[u8], k: u32) -> End {
+        self.run_in(&mut Transformer::new(self.options.clone()), piece, k)
+    }
+
+    fn run_in(&self, transformer: &mut Transformer, piece: &[u8], k: u32) -> End {
         let record = Record {
             topic: "mulog_clean_24",
             partition: 0,
@@ -46,13 +51,12 @@ impl Bench {
             leader_epoch: 0,
             value: None,
         };
-        let mut transformer = Transformer::new(self.options.clone());
         let mut ready = match transformer.read(&self.program, &record, piece, k, NOW_MS) {
             Verdict::Ready(ready) => ready,
             Verdict::Filtered => return End::Filtered,
             Verdict::Parked(parked) => return End::Parked(parked.code),
         };
-        let mut room = vec![0; self.options.max_line_bytes];
+        let mut room = vec![0; self.options.max_line_bytes.min(1 << 17)];
         let (mut out, mut tally) = (Out::new(&mut room), Tally::default());
         match ready.emit(&mut out, &mut tally) {
             Ok(()) => {
@@ -112,7 +116,10 @@ fn types_differ_in_keys_and_in_what_they_keep() {
     let bench = typed();
     let logs = r#"{"k":1,"n":2,"s":"x","l":[1],"z":null}"#;
     let track = bench.text(&format!("{{\"headers\":{{\"app_id\":\"24\",\"log_name\":\"track\"}},\"logs\":{logs}}}"));
-    let line = r##"{"#account_id":"1","#distinct_id":"","#event_name":"t_track","#ip":"","#time":"2020-12-17 13:51:40","#type":"track","properties":{"n":2,"s":"x","l":[1]}}"##;
+    let line = concat!(
+        r##"{"#account_id":"1","#distinct_id":"","#event_name":"t_track","#ip":"","#time":"2020-12-17 13:51:40","##,
+        r##""#type":"track","properties":{"n":2,"s":"x","l":[1]}}"##
+    );
     assert_eq!(track, End::Line(line.into(), remarks(&[("prop_null", 1)])));
     let cases = [
         ("user_set", "{\"n\":2,\"s\":\"x\",\"l\":[1]}", &[("prop_null", 1)][..]),
@@ -153,7 +160,10 @@ fn numbers_and_strings_keep_their_form() {
 #[test]
 fn members_are_left_out_by_the_first_reason_alone() {
     let bench = typed();
-    let logs = r##"{"k":null,"k":1,"9":null,"_a":1,"#foo":1,"#ip":2,"#os":"x","Ab":1,"aB":2,"AB":3,"x":5,"x":null,"y":null,"y":6}"##;
+    let logs = concat!(
+        r##"{"k":null,"k":1,"9":null,"_a":1,"#foo":1,"#ip":2,"#os":"x","Ab":1,"aB":2,"AB":3,"x":5,"##,
+        r##""x":null,"y":null,"y":6}"##
+    );
     let (properties, counted) = bench.properties("track", logs);
     assert_eq!(properties, r##"{"#os":"x","Ab":1,"aB":2,"AB":3,"y":6}"##);
     assert_eq!(counted, remarks(&[("prop_null", 2), ("prop_bad_name", 2), ("prop_case_clash", 2)]));
@@ -201,8 +211,12 @@ fn casts_change_the_kind_or_leave_the_property_out() {
     let bench = one(r##"[{ "log_name": "a", "metadata": { ID }, "exclude": ["k"],
             "cast": { "s1": "string", "s2": "string", "s3": "string", "n1": "number", "n2": "number", "n3": "number",
                       "l1": "list", "l2": "list", "l3": "list", "l4": "list" } },
-            { "log_name": "add", "event_type": "user_add", "metadata": { ID }, "exclude": ["k"], "cast": { "n": "number" } }]"##);
-    let logs = r#"{"k":1,"s1":1.50,"s2":true,"s3":[1],"n1":"-1.5e3","n2":" 1","n3":7,"l1":"\u0061","l2":[2],"l3":{},"l4":false}"#;
+            { "log_name": "add", "event_type": "user_add", "metadata": { ID }, "exclude": ["k"],
+              "cast": { "n": "number" } }]"##);
+    let logs = concat!(
+        r#"{"k":1,"s1":1.50,"s2":true,"s3":[1],"n1":"-1.5e3","n2":" 1","n3":7,"#,
+        r#""l1":"\u0061","l2":[2],"l3":{},"l4":false}"#
+    );
     let (properties, counted) = bench.properties("a", logs);
     assert_eq!(properties, r#"{"s1":"1.50","s2":"true","n1":-1.5e3,"n3":7,"l1":["a"],"l2":[2],"l4":[false]}"#);
     assert_eq!(counted, remarks(&[("prop_bad_cast", 3)]));
@@ -216,7 +230,8 @@ fn templates_fill_in_what_is_missing() {
             "#account_id": { "field": "null", "default": "{{{s}-{n}-{b}}}" },
             "#distinct_id": { "field": "d", "default": "dev_{x}" },
             "#zone_offset": { "default": 8 }, "#os": { "field": "headers.os" }, "#lib": { "field": "o.p.q" },
-            "#fps": { "field": "kafka.offset" }, "#ram": { "field": "", "default": "" }, "#disk": { "default": true } } }]"##,
+            "#fps": { "field": "kafka.offset" }, "#ram": { "field": "", "default": "" },
+            "#disk": { "default": true } } }]"##,
         "[]",
     );
     let text = |logs: &str| format!(r#"{{"headers":{{"app_id":24,"log_name":"a","os":"ios"}},"logs":{logs}}}"#);
@@ -226,7 +241,10 @@ fn templates_fill_in_what_is_missing() {
     };
     let written = line(r##"{"s":"\"x","n":1.0,"b":true,"x":"","o":{"p":{"q":"deep"}},"#os":null}"##);
     assert!(written.starts_with(r##"{"#account_id":"{\"x-1.0-true}","#distinct_id":"","##), "{written}");
-    let properties = r##""x":"","o":{"p":{"q":"deep"}},"#os":"ios","#zone_offset":8,"#lib":"deep","#fps":6197511494,"#disk":true}}"##;
+    let properties = concat!(
+        r##""x":"","o":{"p":{"q":"deep"}},"#os":"ios","#zone_offset":8,"#lib":"deep","##,
+        r##""#fps":6197511494,"#disk":true}}"##
+    );
     assert!(written.ends_with(properties), "{written}");
     assert!(line(r#"{"s":1,"n":1,"b":1,"x":"é"}"#).contains(r##""#distinct_id":"dev_é""##));
     for gives_nothing in ["{\"s\":1,\"n\":1}", "{\"s\":1,\"n\":1,\"b\":[]}", "{\"s\":1,\"n\":1,\"b\":null}"] {
@@ -380,7 +398,8 @@ fn addresses_are_kept_as_written_or_left_empty() {
 #[test]
 fn time_falls_back_to_the_default_then_to_kafka_then_to_the_clock() {
     let bench = Bench::new(
-        r##"[{ "log_name": "a", "metadata": { "#account_id": { "default": "x" }, "#time": { "field": "t", "default": "{u}" } } }]"##,
+        r##"[{ "log_name": "a", "metadata": { "#account_id": { "default": "x" },
+              "#time": { "field": "t", "default": "{u}" } } }]"##,
         "[]",
     );
     let time = |logs: &str| match bench.text(&format!(r#"{{"headers":{{"app_id":24,"log_name":"a"}},"logs":{logs}}}"#))
@@ -425,6 +444,32 @@ fn a_line_too_long_is_told_from_room_too_small() {
         match stop {
             Stop::Full => assert_eq!(expected, None),
             Stop::Parked(parked) => assert_eq!((parked.code, expected), (Code::E18_TOO_LARGE_OUT, Some(()))),
+        }
+    }
+}
+
+/// A record whose members are drawn from few names, so that shapes are met, half met and missed.
+fn drawn() -> impl Strategy<Value = String> {
+    let name =
+        prop::sample::select(vec!["k", "ab", "aB", "a-b", "\\u0061b", "#os", "#ip", "x", "long_name_of_a_field"]);
+    let value =
+        prop::sample::select(vec!["1", "\"s\"", "null", "1e99", "[1, 2]", "{\"a\":1,\"a\":2}", "\"\\n\"", " 7"]);
+    let member = (name, value, prop::bool::weighted(0.05))
+        .prop_map(|(name, value, blank)| format!("\"{name}\"{}:{value}", if blank { " " } else { "" }));
+    let log = prop::sample::select(vec!["track", "user_set", "user_add", "user_unset"]);
+    (log, prop::collection::vec(member, 0..7)).prop_map(|(log, members)| {
+        let members = members.join(",");
+        format!("{{\"headers\":{{\"app_id\":24,\"log_name\":\"{log}\"}},\"logs\":{{{members}}}}}")
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_read_before_changes_no_line(texts in prop::collection::vec(drawn(), 1..40)) {
+        let bench = typed();
+        let mut seasoned = Transformer::new(bench.options.clone());
+        for text in texts.iter().chain(&texts) {
+            prop_assert_eq!(bench.run_in(&mut seasoned, text.as_bytes(), 0), bench.text(text));
         }
     }
 }
