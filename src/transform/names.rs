@@ -1,5 +1,7 @@
 //! Which names TE takes: for events and properties, its own presets, and the keys at the top of a line.
 
+use super::json_text::HIGHS;
+
 /// How the name of a member of `logs` is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameClass {
@@ -78,9 +80,29 @@ pub fn class(name: &[u8]) -> NameClass {
 /// `^[A-Za-z][A-Za-z0-9_]{0,49}$`
 #[inline]
 pub fn is_legal(name: &[u8]) -> bool {
-    name.len() <= 50
-        && name.first().is_some_and(u8::is_ascii_alphabetic)
-        && name.iter().fold(true, |legal, &byte| legal & LEGAL[usize::from(byte)])
+    if name.len() > 50 || !name.first().is_some_and(u8::is_ascii_alphabetic) {
+        return false;
+    }
+    // The last eight bytes overlap those before.
+    match name.last_chunk::<8>() {
+        Some(last) => eight_legal(last) && name.as_chunks::<8>().0.iter().all(eight_legal),
+        None => name.iter().fold(true, |legal, &byte| legal & LEGAL[usize::from(byte)]),
+    }
+}
+
+/// True if all eight are letters, digits or `_`.
+#[inline]
+fn eight_legal(bytes: &[u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_le_bytes(*bytes);
+    // Bytes below 0x80 only, so that no sum carries; then a sum's high bit says whether its byte reaches `from`.
+    let from = |word: u64, from: u8| word + ONES * u64::from(0x80 - from);
+    let ascii = word & (ONES * 0x7F);
+    let lower = ascii | (ONES * 0x20);
+    let letter = from(lower, b'a') & !from(lower, b'z' + 1);
+    let digit = from(ascii, b'0') & !from(ascii, b'9' + 1);
+    let underscore = !from(ascii ^ (ONES * u64::from(b'_')), 1);
+    (letter | digit | underscore) & !word & HIGHS == HIGHS
 }
 
 const LEGAL: [bool; 256] = {
@@ -96,6 +118,19 @@ const LEGAL: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_byte_is_judged_in_every_place() {
+        for byte in 0..=255u8 {
+            let legal = byte.is_ascii_alphanumeric() || byte == b'_';
+            for (len, at) in (2..20).flat_map(|len| (1..len).map(move |at| (len, at))) {
+                let mut name = vec![b'z'; len];
+                name[at] = byte;
+                assert_eq!(is_legal(&name), legal, "{byte} at {at} of {len}");
+            }
+            assert_eq!(is_legal(&[byte]), byte.is_ascii_alphabetic());
+        }
+    }
 
     #[test]
     fn names_are_classed() {
