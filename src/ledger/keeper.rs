@@ -135,7 +135,12 @@ impl Keeper {
             dirs.extend(root.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_path_buf));
         }
         for path in dirs {
-            file::sync_dir(&path).map_err(|source| KeepError::Sync { path, source })?;
+            match file::sync_dir(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
+                }
+                other => other.map_err(|source| KeepError::Sync { path, source })?,
+            }
         }
         Ok(())
     }
