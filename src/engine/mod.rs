@@ -14,6 +14,7 @@ mod wiring;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -110,7 +111,8 @@ impl Engine {
         let store = Arc::new(Store::open(&data_dir.join("ledger"))?);
         let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
         let (sender, events) = bounded(EVENTS_MAX);
-        watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
+        let started = Arc::new(AtomicBool::new(false));
+        watch_signals(sender.clone(), started.clone()).map_err(at("cannot watch signals for"))?;
         let ground = Ground { data_dir, store: &store, boot_id, holder: &holder };
         let mut cores = wiring::Cores::new(&process.cores);
         let mut tasks = Vec::new();
@@ -123,6 +125,7 @@ impl Engine {
                 .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
             tasks.push(task);
         }
+        started.store(true, Ordering::Release);
         log::info!("started: {} task{}", tasks.len(), if tasks.len() == 1 { "" } else { "s" });
         let stop_timeout = process.stop_timeout;
         Ok(Engine { mode, stop_timeout, events, sender, tasks, stopping: None, _lock: lock })
@@ -194,10 +197,15 @@ impl Engine {
     }
 }
 
-fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+/// A start may have to wait, for a disk that is full: nobody takes events then, so a stop ends the process as it stands.
+fn watch_signals(events: Sender<Event>, started: Arc<AtomicBool>) -> io::Result<()> {
     let stream = signal::Stream::open()?;
     thread::spawn("signals", None, move || {
         for signal in stream {
+            if signal == Signal::Stop && !started.load(Ordering::Acquire) {
+                log::warn!("told to stop before the start was complete; the next start does it again, nothing is lost");
+                std::process::exit(1);
+            }
             if events.send(Event::Signal(signal)).is_err() {
                 return;
             }
