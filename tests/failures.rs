@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use logmill::ledger::failures::Failure;
+use logmill::ring::layout::Work;
+use logmill::ring::set::MapSet;
+use logmill::sys::file::boot_id;
 use support::{Kafka, Mix, Part, Record, Seen, Site, Sums, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -230,4 +233,48 @@ fn a_full_queue_blocks_its_task_and_no_other() {
     assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
     assert_eq!(site.told("full").total, Sums { consumed: 100, written: 90, filtered: 0, parked: 10 });
     assert_eq!((site.failures().len(), site.lines("full")), (10, 90));
+}
+
+/// Leaves the maps as a process does that died while it worked on this record.
+fn die_over(site: &Site, work: Work) {
+    let entries =
+        std::fs::read_dir(site.path("data")).expect("the data directory").map(|e| e.expect("an entry").path());
+    let state = entries.into_iter().find(|path| path.to_string_lossy().contains("/state.")).expect("a state");
+    let maps = MapSet::open(&state, boot_id().expect("a boot id")).expect("maps");
+    maps.rings[0].begin_work(work);
+}
+
+#[test]
+fn a_record_that_is_deadly_three_times_is_parked() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("deadly", 1);
+    let values = [1, 2, 3].map(|n| item(&format!("\"role_id\":{n}")));
+    kafka().produce(&topic, [record(0, values[0].as_str())]);
+    let mut site = Site::new(kafka().bootstrap());
+    // Nobody listens there: the process dies again before it comes to the record.
+    site.process("[cluster.away]\nbrokers = \"127.0.0.1:1\"");
+    site.task("game", &[&topic], "readers = 1");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    kafka().produce(&topic, values[1..].iter().map(|value| record(0, value.as_str())));
+    let work = Work { topic: 0, partition: 0, offset: 1 };
+    for death in 1..=2 {
+        die_over(&site, work);
+        site.clear_tasks().task("game", &[&topic], "readers = 1\ncluster = \"away\"");
+        let mut run = site.start(&[]);
+        let said = "the process died over";
+        site.awaited(said, SOON, || (site.log().matches(said).count() == death).then_some(()));
+        run.kill9();
+        assert_eq!(site.failures(), []);
+    }
+    die_over(&site, work);
+    site.clear_tasks().task("game", &[&topic], "readers = 1");
+    for _ in 0..2 {
+        assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+        let failures = site.failures();
+        assert_eq!(failures.len(), 1);
+        assert_kept(&failures[0], "E21_CRASH", Some(values[1].as_bytes()), (&topic, 0, 1, 0));
+        assert_eq!(site.told("game").total, Sums { consumed: 3, written: 2, filtered: 0, parked: 1 });
+    }
 }
