@@ -207,8 +207,8 @@ fn a_full_queue_blocks_its_task_and_no_other() {
     }
     let full = kafka().create_topic("full", 1);
     let good = item("\"role_id\":1");
-    let bad = |n: usize| (n % 10 == 9).then(|| record(0, "{")).unwrap_or_else(|| record(0, good.as_str()));
-    kafka().produce(&full, (0..100).map(bad));
+    let every_tenth_is_bad = |n: usize| record(0, if n % 10 == 9 { "{" } else { &good });
+    kafka().produce(&full, (0..100).map(every_tenth_is_bad));
     let other = kafka().create_topic("other", 1);
     let made: Vec<_> = Mix::new(1, 1).only_written().take(5_000).collect();
     kafka().produce(&other, made.iter().map(Record::from));

@@ -197,7 +197,7 @@ impl Engine {
     }
 }
 
-/// A start may have to wait, for a disk that is full: nobody takes events then, so a stop ends the process as it stands.
+/// A start may have to wait, for a disk that is full: nobody takes events then, and a stop ends the process as it is.
 fn watch_signals(events: Sender<Event>, started: Arc<AtomicBool>) -> io::Result<()> {
     let stream = signal::Stream::open()?;
     thread::spawn("signals", None, move || {
