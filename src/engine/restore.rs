@@ -172,13 +172,11 @@ fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, Rest
         cut.output.dir = task.dir.display().to_string();
         return Ok(cut);
     }
+    let (dir, group, known) = (task.dir.display(), &task.group_id, &cut.output.dir);
     Err(RestoreError::Refused(format!(
-        "{} is not the directory that group {} was delivered to so far ({}). If it was moved, move it whole, \
-         with {ID_FILE}. To go on in another directory, stop with the old one once and take a new group_id with start set; \
-         to begin again, remove the state in the data directory",
-        task.dir.display(),
-        task.group_id,
-        cut.output.dir
+        "{dir} is not the directory that group {group} was delivered to so far ({known}). \
+         If it was moved, move it whole, with {ID_FILE}. To go on in another directory, let the old one end, \
+         and take a new group_id with start set; to begin again, remove the state in the data directory",
     )))
 }
 

@@ -1,4 +1,4 @@
-//! One deliver task as the engine sees it: its phase, its threads, and the cuts that lead from checkpoint to checkpoint.
+//! One deliver task as the engine sees it: its phase, its threads, and the way from one cut to the next.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The consumer's face: give me the next batch of records of my partitions.
 //!
-//! The only folder that names rdkafka's consumer. librdkafka's batch call moves whole batches without an object per record; its own threads fetch and decompress.
+//! The only folder that names rdkafka's consumer. librdkafka's batch call moves whole batches without an object per
+//! record; its own threads fetch and decompress.
 #![allow(unsafe_code)]
 
 mod catalog;
