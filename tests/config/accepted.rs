@@ -137,6 +137,13 @@ fn the_default_file_name_follows_rotation_and_lanes() {
 }
 
 #[test]
+fn warnings_about_settings_are_passed_on() {
+    let loaded = accepted(&TASK_LINES.replace("[24]", "[24, 25]"));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert!(warning.file.ends_with("settings/mthinkingdata:metadata.25.json"), "{warning}");
+}
+
+#[test]
 fn properties_go_to_the_client_library_as_text() {
     let text = TASK_LINES.replace(
         "9092\"\n",

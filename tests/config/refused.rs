@@ -432,6 +432,20 @@ fn a_missing_settings_directory_is_named() {
 }
 
 #[test]
+fn settings_files_are_checked_along() {
+    let place = Place::new();
+    let filter = place.dir.path().join("settings/mthinkingdata:filter.24.json");
+    std::fs::write(filter, "// names\n{ \"mode\": \"dorp\" }\n").expect("the filter");
+    let two = second_task([("\"a\"", "\"b\""), ("\"out\"", "\"out2\"")]);
+    let problems = place.load(&format!("{TASK_LINES}readers = 0\n{two}")).err().expect("both files are wrong");
+    let shown = place.shown(&problems);
+    // The filter is read for two tasks and told once.
+    let starts = ["logmill.toml:10:11: readers = 0", "settings/mthinkingdata:filter.24.json:2:11: "];
+    assert_eq!(shown.len(), starts.len(), "{shown:?}");
+    shown.iter().zip(starts).for_each(|(line, start)| assert!(line.starts_with(start), "{line}"));
+}
+
+#[test]
 fn problems_are_shown_with_their_line() {
     let place = Place::new();
     let problems = place.load(&format!("{TASK_LINES}\treaders = 0 # two\n")).err().expect("0 readers");
