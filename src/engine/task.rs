@@ -194,6 +194,14 @@ impl Task {
     pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {
         let cut = match kept {
             Kept::Committed(cut) => *cut,
+            Kept::Postponed(what) => {
+                log::error!("{}: no checkpoint yet: {what}; it is tried again", self.name);
+                self.flow.pending.append(&mut self.flow.adding);
+                self.tell_readers(|_| Control::Resume);
+                self.flow.phase = Phase::Flowing;
+                self.flow.due = Instant::now() + PAUSE_AGAIN;
+                return Ok(());
+            }
             Kept::Failed(what) => {
                 return Err(format!(
                     "{}: no checkpoint: {what}. What the disk holds is unknown now: this process stops, \
@@ -239,7 +247,7 @@ impl Task {
     fn forget_sealed(&self, cut: &Cut) {
         for (index, writer) in self.writers.iter().enumerate() {
             let sealed = cut.files.iter().filter(|f| f.sealed && f.place.0 == index);
-            let rows: Vec<usize> = sealed.map(|f| f.place.1).collect();
+            let rows: Vec<(usize, u64)> = sealed.map(|f| (f.place.1, f.seq)).collect();
             if !rows.is_empty() {
                 // A full inbox: they are in the next cut once more.
                 let _ = writer.inbox.try_send(writer::Message::Forget(rows));

@@ -37,6 +37,8 @@ pub struct Settings {
 pub enum Kept {
     /// It is durable.
     Committed(Box<Cut>),
+    /// It is not, nothing was risked, and the next one may be.
+    Postponed(String),
     /// It is not, and this process must not try again.
     Failed(String),
 }
@@ -44,6 +46,8 @@ pub enum Kept {
 /// Why a cut could not be made durable.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
+    #[error("cannot open {}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
     #[error("cannot sync {}: {source}", path.display())]
     Sync { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -79,7 +83,9 @@ impl Keeper {
         for cut in cuts {
             match self.keep(&cut) {
                 Ok(()) => report(Kept::Committed(cut)),
-                Err(error) => {
+                Err(error @ KeepError::Open { .. }) => report(Kept::Postponed(error.to_string())),
+                Err(error @ KeepError::Store(_)) => return report(Kept::Failed(error.to_string())),
+                Err(error @ KeepError::Sync { .. }) => {
                     self.maps.set_suspect();
                     return report(Kept::Failed(error.to_string()));
                 }
@@ -104,20 +110,22 @@ impl Keeper {
 
     fn sync_files(&self, cut: &Cut) -> Result<(), KeepError> {
         let grown: Vec<&FileMark> = cut.files.iter().filter(|f| self.length_of(f) != Some(f.length)).collect();
-        if grown.len() > SYNC_EACH_MAX {
+        let all_at_once = grown.len() > SYNC_EACH_MAX;
+        if all_at_once {
             let failed = |source| KeepError::Sync { path: self.settings.dir.clone(), source };
             file::sync_filesystem(&self.root).map_err(failed)?;
         }
         for mark in grown {
-            if mark.kind() == Kind::Lines && cut.files.len() > SYNC_EACH_MAX {
+            if all_at_once && mark.kind() == Kind::Lines {
                 continue;
             }
             let path = self.path(mark);
-            match file::open_read(&path).and_then(|f| file::sync_data(&f)) {
+            match file::open_read(&path) {
+                Ok(opened) => file::sync_data(&opened).map_err(|source| KeepError::Sync { path, source })?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
                 }
-                other => other.map_err(|source| KeepError::Sync { path, source })?,
+                Err(source) => return Err(KeepError::Open { path, source }),
             }
         }
         Ok(())
@@ -135,11 +143,12 @@ impl Keeper {
             dirs.extend(root.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_path_buf));
         }
         for path in dirs {
-            match file::sync_dir(&path) {
+            match File::open(&path) {
+                Ok(opened) => opened.sync_all().map_err(|source| KeepError::Sync { path, source })?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
                 }
-                other => other.map_err(|source| KeepError::Sync { path, source })?,
+                Err(source) => return Err(KeepError::Open { path, source }),
             }
         }
         Ok(())

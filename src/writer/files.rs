@@ -141,10 +141,11 @@ impl Files {
         }
     }
 
-    /// Rows that a committed checkpoint holds as sealed leave the table.
-    pub fn forget(&mut self, rows: &[usize]) {
-        for row in rows {
-            if self.entries.get(*row).is_some_and(|e| e.as_ref().is_some_and(|e| e.state == State::Sealed)) {
+    /// Rows that a committed checkpoint holds as sealed leave the table, unless another file has got the row since.
+    pub fn forget(&mut self, rows: &[(usize, u64)]) {
+        for (row, seq) in rows {
+            let sealed = |e: &Entry| e.state == State::Sealed && e.row.seq == *seq;
+            if self.entries.get(*row).is_some_and(|e| e.as_ref().is_some_and(sealed)) {
                 self.close(*row);
                 self.slot.clear_row(*row);
                 self.entries[*row] = None;

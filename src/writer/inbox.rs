@@ -18,8 +18,8 @@ const IDLE: Duration = Duration::from_secs(1);
 pub enum Message {
     /// An entry with lines for this writer is published.
     Entry { ring: usize, pos: u64 },
-    /// These rows of the file table are sealed in a committed checkpoint: they may go.
-    Forget(Vec<usize>),
+    /// These rows of the file table, each with its file's number, are sealed in a committed checkpoint: they may go.
+    Forget(Vec<(usize, u64)>),
 }
 
 /// One batch.
@@ -27,7 +27,7 @@ pub enum Message {
 pub struct Gathered {
     /// (ring, position), in order of arrival.
     pub entries: Vec<(usize, u64)>,
-    pub forget: Vec<usize>,
+    pub forget: Vec<(usize, u64)>,
 }
 
 /// Waits for the first message and takes what else has come; empty after a while without any, `None` at the end.
