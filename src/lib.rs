@@ -1,6 +1,26 @@
-//! logmill moves log records both ways between Kafka and files, every line exactly once.
+//! logmill moves log records from Kafka into files that others tail while they grow, every line exactly once.
+//!
+//! # The story of a record
+//!
+//! [`conf`] reads what the operator wrote and says what is meant. [`engine`] restores what the last process left, wires
+//! the threads of every task and leads them from checkpoint to checkpoint; it is the only owner of the program's state.
+//!
+//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, and [`transform`] turns each value
+//! into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines will
+//! be in the files exactly once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in its
+//! slot what it is about to append, appends it, and marks it applied; then the reader frees the room.
+//!
+//! Every few seconds the readers rest for some milliseconds, the rings run empty, and the engine takes a *cut*: every
+//! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
+//! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
+//!
+//! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends.
+//!
+//! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
+//! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod cli;
 pub mod conf;

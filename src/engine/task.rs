@@ -204,8 +204,8 @@ impl Task {
             }
             Kept::Failed(what) => {
                 return Err(format!(
-                    "{}: no checkpoint: {what}. What the disk holds is unknown now: this process stops, \
-                     the next start goes back to checkpoint {}",
+                    "{}: no checkpoint after number {}: {what}; a failed sync is never tried again, so this process \
+                     stops here, and the next start goes on from what is certain",
                     self.name, self.last.number
                 ));
             }
