@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use support::{Checker, Kafka, Mix, Order, Part, Record, Site, Tailer, left_out};
+use support::{Checker, Kafka, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, left_out};
 
 const PARTITIONS: i32 = 6;
 /// Kills of one run; `LOGMILL_KILLS` asks for more.
@@ -59,6 +60,48 @@ fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
     // Otherwise the kills fell where nothing was under way.
     let recovered = site.log().lines().filter(|line| line.contains("recovered in")).count() as u64;
     assert!(recovered >= kills / 4, "only {recovered} of {kills} kills left something to finish");
+}
+
+/// What a power loss leaves: files as they happen to be, the ledger, and no maps that anybody may believe.
+#[test]
+fn without_maps_files_go_back_to_the_checkpoint_and_are_exact() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::start(1);
+    let topic = kafka.create_topic("void", PARTITIONS);
+    let mut mix = Mix::new(3, PARTITIONS);
+    let mut checker = Checker::new();
+    let mut site = Site::new(kafka.bootstrap());
+    site.task("game", &[&topic], "rotate_size = \"1MiB\"\ncheckpoint_interval = \"100ms\"");
+    for _ in 0..10 {
+        let made: Vec<_> = mix.by_ref().take(RECORDS_PER_KILL).collect();
+        made.iter().for_each(|m| checker.expect_made(m));
+        let before = written(&site);
+        let mut run = site.start(&[]);
+        kafka.produce(&topic, made.iter().map(Record::from));
+        eventually("lines come", Duration::from_secs(60), || (written(&site) > before).then_some(()));
+        run.kill9();
+        let state = site.path("data").read_dir().expect("data").flatten().find(|e| is_state(&e.path())).expect("state");
+        std::fs::remove_file(state.path().join("current")).expect("the maps");
+    }
+    let mut last = site.start(&["--exit-at-end"]);
+    assert!(last.wait(Duration::from_secs(120)).success(), "{}", site.log());
+    let seen = Seen::at_rest(&site.out("game"));
+    seen.assert_clean();
+    checker.check(&seen, Order::PerPartition).assert_exact();
+    let log = site.log();
+    assert!(log.contains("go back to checkpoint"), "{log}");
+}
+
+fn is_state(path: &Path) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("state."))
+}
+
+/// Bytes in all output files.
+fn written(site: &Site) -> u64 {
+    let Ok(items) = site.out("game").read_dir() else { return 0 };
+    items.flatten().filter_map(|item| item.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
 }
 
 /// SplitMix64.
