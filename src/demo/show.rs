@@ -48,8 +48,8 @@ pub fn endless_bar(done: u64) -> ProgressBar {
 pub fn rate(records: u64, bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(0.001);
     format!(
-        "{} records in {seconds:.1} s: {} records/s, {:.1} MB/s of values (producer and broker take their share of \
-         this machine)\n",
+        "{} records in {seconds:.1} s: {} records/s, {:.1} MB/s of values. (No benchmark: the demo's broker keeps \
+         little, so the\nproducer waits for what was delivered.)\n",
         HumanCount(records),
         HumanCount((records as f64 / seconds) as u64),
         bytes as f64 / 1e6 / seconds
@@ -63,7 +63,7 @@ pub fn pair(value: &str, line: &str) -> String {
     for at in 0..left.len().max(right.len()) {
         let [left, right] = [&left, &right].map(|column| column.get(at).map_or("", String::as_str));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{left:COLUMN$}    {right}");
+        let _ = writeln!(text, "{}", format!("{left:COLUMN$}    {right}").trim_end());
     }
     text
 }
