@@ -17,7 +17,7 @@ use logmill::ring::publish::{Attempt, Publisher};
 use logmill::ring::set::{Contents, MapSet, Shape};
 use logmill::ring::slot::Kind;
 use logmill::sys::thread;
-use logmill::transform::{LaneRule, Options, Out, Unpacker, ValueCodec};
+use logmill::transform::{LaneRule, Options, Out, Program, Transformer, Unpacker, ValueCodec, Verdict};
 use logmill::writer::{self, Message, Writer, route_key};
 
 const RECORDS: usize = 2000;
@@ -41,26 +41,54 @@ fn unpack(bencher: Bencher<'_, '_>, codec: &str) {
     });
 }
 
-/// By the lane alone, as by default; by a field of the value; by names of the record.
-#[divan::bench(args = ["one lane", "8 lanes by partition", "8 lanes by field", "by topic and partition"])]
-fn route(bencher: Bencher<'_, '_>, how: &str) {
-    let (template, lanes, field) = match how {
-        "one lane" => ("log.%Y-%m-%d_{seq}", 1, None),
-        "8 lanes by partition" => ("{lane}_log.%Y-%m-%d_{seq}", 8, None),
-        "8 lanes by field" => ("{lane}_log.%Y-%m-%d_{seq}", 8, Some("role_id".to_string())),
-        _ => ("{topic}/{partition}_{seq}", 1, None),
-    };
+/// Of a transformed record: by the lane alone, as by default; by a field of the record; by its names.
+#[divan::bench(args = WAYS)]
+fn route(bencher: Bencher<'_, '_>, way: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let maps = maps(dir.path()).expect("maps");
     let mut publisher = Publisher::new(maps.rings[0].clone(), Vec::new());
-    let template = Template::parse(template).expect("a template");
-    let mut router = Router::new(Rules { template, lane: LaneRule::new(lanes, field), writers: 1 });
+    let mut router = router(way);
+    let settings = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/settings");
+    let program = Program::load(&settings, &["24".to_string()]).expect("settings");
+    let mut transformer = Transformer::new(Options::default());
+    let value = value(7);
+    let record = record(7, &value);
+    let Verdict::Ready(mut ready) = transformer.read(&program, &record, value.as_bytes(), 0, 0) else {
+        panic!("the record is good")
+    };
+    counted(bencher).bench_local(|| {
+        for _ in 0..RECORDS {
+            black_box(router.of(&mut publisher, &record, &mut ready));
+        }
+    });
+}
+
+/// The same for values that go as they are.
+#[divan::bench(args = WAYS)]
+fn route_value(bencher: Bencher<'_, '_>, way: &str) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let maps = maps(dir.path()).expect("maps");
+    let mut publisher = Publisher::new(maps.rings[0].clone(), Vec::new());
+    let mut router = router(way);
     let values: Vec<String> = (0..RECORDS).map(value).collect();
     counted(bencher).bench_local(|| {
         for (n, value) in values.iter().enumerate() {
             black_box(router.of_value(&mut publisher, &record(n, value), value.as_bytes()));
         }
     });
+}
+
+const WAYS: [&str; 4] = ["one lane", "8 lanes by partition", "8 lanes by field", "by topic and log name"];
+
+fn router(way: &str) -> Router {
+    let (template, lanes, field) = match way {
+        "one lane" => ("log.%Y-%m-%d_{seq}", 1, None),
+        "8 lanes by partition" => ("{lane}_log.%Y-%m-%d_{seq}", 8, None),
+        "8 lanes by field" => ("{lane}_log.%Y-%m-%d_{seq}", 8, Some("role_id".to_string())),
+        _ => ("{topic}/{log_name}_{seq}", 1, None),
+    };
+    let template = Template::parse(template).expect("a template");
+    Router::new(Rules { template, lane: LaneRule::new(lanes, field), writers: 1 })
 }
 
 #[divan::bench(sample_count = 200, sample_size = 1, args = [1, 8])]
