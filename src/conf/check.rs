@@ -5,10 +5,10 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::config::{Config, Cores, Deliver, Process, Transform};
+use super::kind::{Item, Value};
 use super::place::Place;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, nearest};
 use super::units::show_size;
-use super::value::{Item, Value};
 use super::written::{Entry, Section, Written};
 use crate::flow::cluster::{Cluster, Start};
 use crate::flow::name::{Field, Rotate, Template};

@@ -5,6 +5,7 @@
 
 mod check;
 pub mod config;
+mod kind;
 mod place;
 pub mod schema;
 mod units;

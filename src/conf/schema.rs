@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::config::Cores;
-use super::value::{Kind, Value};
+use super::kind::{Kind, Value};
 use crate::flow::cluster::Start;
 
 /// What it costs to change a key while the program runs.

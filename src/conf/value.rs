@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::config::Cores;
-use super::place::{Place, Source};
+use super::kind::{Item, Kind, Value};
+use super::place::Source;
 use super::schema::Key;
 use super::units::{parse_duration, parse_size, parse_start, parse_timezone, show_duration, show_size, start_at_ms};
 use crate::flow::cluster::Start;
@@ -27,68 +27,6 @@ const CORES_MAX: usize = 1024;
 const PATH_MAX: usize = 4095;
 /// Code points of a value that are quoted in a message.
 const QUOTED_MAX: usize = 60;
-
-/// How a key is written, with its limits.
-#[derive(Debug)]
-pub enum Kind {
-    Text {
-        max_bytes: usize,
-    },
-    Path,
-    Name,
-    Brokers,
-    Topics,
-    AppIds,
-    Cores,
-    Integer {
-        min: u64,
-        max: u64,
-    },
-    Flag,
-    Duration {
-        min: Duration,
-        max: Duration,
-    },
-    /// `zero`: 0 is allowed below `min`.
-    Size {
-        min: u64,
-        max: u64,
-        zero: bool,
-        power_of_two: bool,
-    },
-    /// `later`: words that are planned and refused.
-    Choice {
-        known: &'static [&'static str],
-        later: &'static [&'static str],
-    },
-    Timezone,
-    Start,
-    /// Names and values for librdkafka.
-    Pairs,
-    /// A known key that nothing reads yet.
-    Later,
-}
-
-/// What a key's value came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    Text(Cow<'static, str>),
-    Items(Vec<Item>),
-    Number(u64),
-    Flag(bool),
-    Duration(Duration),
-    Seconds(i32),
-    Start(Start),
-    Cores(Cores),
-    Pairs(Vec<(String, String)>),
-}
-
-/// One element of a list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    pub text: String,
-    pub place: Place,
-}
 
 /// Properties of the client library that logmill sets itself, and what to do instead.
 const OWN_PROPERTIES: [(&str, &str); 6] = [

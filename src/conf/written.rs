@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::kind::Value;
 use super::place::{Place, Source};
 use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, nearest};
-use super::value::{NAME_MAX, Reading, Value, is_name};
+use super::value::{NAME_MAX, Reading, is_name};
 use crate::flow::problem::Problem;
 
 /// A whole file. Named sections stand in the order of the file.

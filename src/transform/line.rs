@@ -6,33 +6,10 @@ use super::json_text::{put_content, put_string};
 use super::lookup::{Digits, Scratch, Value};
 use super::nested;
 use super::properties::Properties;
+use super::remarks::Remarks;
 use super::time::Moment;
 use super::{Out, Parked, Ready, Stop, decimal};
 use crate::flow::tally::{Code, Remark, Tally};
-
-/// Remarks of one record, until it is sure that it is written.
-#[derive(Default)]
-pub struct Remarks {
-    counts: [u64; Remark::COUNT],
-    any: bool,
-}
-
-impl Remarks {
-    #[inline]
-    pub fn add(&mut self, remark: Remark, n: u64) {
-        self.counts[remark as usize] += n;
-        self.any |= n > 0;
-    }
-
-    fn count_into(&self, tally: &mut Tally) {
-        if !self.any {
-            return;
-        }
-        for (remark, n) in Remark::ALL.iter().zip(self.counts) {
-            (0..n).for_each(|_| tally.remark(*remark));
-        }
-    }
-}
 
 impl Ready<'_> {
     /// Steps 17 to 22: writes the line with its newline. On `Err` what stands in `out` is void (the caller resets it)

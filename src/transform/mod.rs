@@ -16,6 +16,7 @@ mod options;
 mod out;
 mod program;
 mod properties;
+mod remarks;
 mod scanner;
 #[cfg(test)]
 mod scanner_tests;

@@ -3,12 +3,12 @@
 use super::decimal;
 use super::entry::{Cast, EventType, Property};
 use super::json_text::put_string;
-use super::line::Remarks;
 use super::lookup::{Digits, Facts, Scratch, Value};
 use super::members::{Kind, Member, Members};
 use super::names::{self, NameClass, PRESETS};
 use super::nested;
 use super::program::Chosen;
+use super::remarks::Remarks;
 use super::{Options, Out, Parked};
 use crate::flow::tally::{Code, Remark};
 

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-#[path = "../../tests/reference/mod.rs"]
+#[path = "../../reference/mod.rs"]
 mod reference;
 
 use std::cell::RefCell;

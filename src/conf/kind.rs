@@ -1,0 +1,70 @@
+//! What a key may be, and what a legal value becomes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::config::Cores;
+use super::place::Place;
+use crate::flow::cluster::Start;
+
+/// How a key is written, with its limits.
+#[derive(Debug)]
+pub enum Kind {
+    Text {
+        max_bytes: usize,
+    },
+    Path,
+    Name,
+    Brokers,
+    Topics,
+    AppIds,
+    Cores,
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Flag,
+    Duration {
+        min: Duration,
+        max: Duration,
+    },
+    /// `zero`: 0 is allowed below `min`.
+    Size {
+        min: u64,
+        max: u64,
+        zero: bool,
+        power_of_two: bool,
+    },
+    /// `later`: words that are planned and refused.
+    Choice {
+        known: &'static [&'static str],
+        later: &'static [&'static str],
+    },
+    Timezone,
+    Start,
+    /// Names and values for librdkafka.
+    Pairs,
+    /// A known key that nothing reads yet.
+    Later,
+}
+
+/// What a key's value came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Text(Cow<'static, str>),
+    Items(Vec<Item>),
+    Number(u64),
+    Flag(bool),
+    Duration(Duration),
+    Seconds(i32),
+    Start(Start),
+    Cores(Cores),
+    Pairs(Vec<(String, String)>),
+}
+
+/// One element of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub text: String,
+    pub place: Place,
+}
