@@ -3,7 +3,7 @@
 //! # The story of a record
 //!
 //! [`conf`] reads what the operator wrote and says what is meant. [`engine`] restores what the last process left, wires
-//! the threads of every task and leads them from checkpoint to checkpoint; it is the only owner of the program's state.
+//! the threads of every task and leads them from checkpoint to checkpoint: the only owner of the program's state.
 //!
 //! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, and [`transform`] turns each value
 //! into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines will
