@@ -5,10 +5,10 @@
 //! [`conf`] reads what the operator wrote and says what is meant. [`engine`] restores what the last process left, wires
 //! the threads of every task and leads them from checkpoint to checkpoint: the only owner of the program's state.
 //!
-//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, and [`transform`] turns each value
-//! into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines will
-//! be in the files exactly once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in its
-//! slot what it is about to append, appends it, and marks it applied; then the reader frees the room.
+//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, and [`transform`] turns each
+//! value into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines
+//! will be in the files exactly once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in
+//! its slot what it is about to append, appends it, and marks it applied; then the reader frees the room.
 //!
 //! Every few seconds the readers rest for some milliseconds, the rings run empty, and the engine takes a *cut*: every
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
