@@ -147,7 +147,7 @@ fn with_keep_it_goes_on_until_it_is_told_to_stop() {
 
 #[test]
 fn told_to_stop_early_it_ends_in_order() {
-    let mut demo = Demo::start(&["--dir", "early"]);
+    let mut demo = Demo::start(&["--keep", "--dir", "early"]);
     let out = demo.root.path().join("early/out");
     let wait = Duration::from_secs(30);
     eventually("lines come", wait, || (out.is_dir() && !read_all(&out, "log.").is_empty()).then_some(()));

@@ -74,6 +74,8 @@ impl Place {
              \n\
              [cluster.default]\n\
              brokers = {bootstrap:?}    # the demo's own broker, gone with it\n\
+             # That one does not answer earlier when records come in; a real one does, and needs no such line.\n\
+             librdkafka = {{ \"fetch.wait.max.ms\" = \"5\" }}\n\
              \n\
              [deliver.{TASK}]\n\
              topics = [{TOPIC:?}]\n\

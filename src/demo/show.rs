@@ -48,8 +48,8 @@ pub fn endless_bar(done: u64) -> ProgressBar {
 pub fn rate(records: u64, bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(0.001);
     format!(
-        "{} records in {seconds:.1} s: {} records/s, {:.1} MB/s of values. (No benchmark: the demo's broker keeps \
-         little, so the\nproducer waits for what was delivered.)\n",
+        "{} records in {seconds:.1} s: {} records/s, {:.1} MB/s of values\n\
+         (no benchmark: producer, broker and engine share this process)\n",
         HumanCount(records),
         HumanCount((records as f64 / seconds) as u64),
         bytes as f64 / 1e6 / seconds
