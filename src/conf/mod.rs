@@ -48,7 +48,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     let text = read_text(path).map_err(|problem| vec![problem])?;
     let source = Source::new(path, &text);
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let Some(written) = written::parse(&source, &mut problems) else { return Err(problems) };
+    let Some(written) = written::parse(&source, &mut problems, &mut warnings) else { return Err(problems) };
     let config = check::check(&written, &mut problems, &mut warnings);
     if config.deliver.is_empty() && problems.is_empty() {
         let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";

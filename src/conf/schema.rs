@@ -145,7 +145,7 @@ pub static TASK: &[Key] = &[
     key("cluster", Kind::Name, word("default"), Task, "\"default\"", "which [cluster.NAME]").once("exchange"),
     choice("assignment", &["static"], &["group"], Task, "who owns the partitions"),
     key("start", Kind::Start, EARLIEST, Task, "\"earliest\"", "where to begin when no position is stored"),
-    choice("fetch", &["librdkafka"], &["native"], Task, "which Kafka client"),
+    choice("fetch", &["auto", "librdkafka"], &["native"], Task, "which Kafka client"),
     choice("transform", &["te", "none"], &[], Task, "ThinkingData lines, or the value as it is"),
     key("app_ids", Kind::AppIds, None, Live, "[24]", "project numbers whose records are accepted"),
     key("settings_dir", Kind::Path, None, Live, "\"conf/settings\"", "the projects' metadata and filter files"),

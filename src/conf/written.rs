@@ -44,8 +44,9 @@ impl Section {
     }
 }
 
-/// Adds every problem that a single section shows. `None`: the text is no TOML, and only that was reported.
-pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<Written> {
+/// Adds every problem that a single section shows, and a warning for each key that is planned: a file written for a
+/// later version starts on this one, and says what has no effect. `None`: the text is no TOML, and only that was reported.
+pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<Written> {
     let (root, errors) = DeTable::parse_recoverable(source.text);
     let is_duplicate = |e: &&toml::de::Error| e.message().contains("duplicate key");
     if let Some(error) = errors.iter().find(|e| !is_duplicate(e)) {
@@ -53,7 +54,7 @@ pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>) -> Option<Written
         return None;
     }
     problems.extend(errors.iter().map(|e| syntax_problem(source, e)));
-    let mut walk = Walk { source, problems };
+    let mut walk = Walk { source, problems, warnings };
     Some(walk.root(root.get_ref()))
 }
 
@@ -80,6 +81,7 @@ fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
 struct Walk<'a> {
     source: &'a Source<'a>,
     problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<Problem>,
 }
 
 type Member<'m, 'i> = (&'m Spanned<DeString<'i>>, &'m Spanned<DeValue<'i>>);
@@ -94,9 +96,9 @@ impl Walk<'_> {
                 "system" => written.system = self.plain_section(key, value, TASK),
                 "cluster" => written.clusters = self.named_sections(key, value, CLUSTER),
                 "deliver" => written.deliver = self.named_sections(key, value, TASK),
-                "collect" | "etcd" => {
-                    self.later_sections(key, value.get_ref());
-                }
+                "collect" => self.later_sections(key, value.get_ref()),
+                // Only [collect] would read it.
+                "etcd" => self.without_effect(key.span().start, "[etcd]"),
                 other => self.unknown_root(key.span().start, other, value.get_ref()),
             }
         }
@@ -171,7 +173,7 @@ impl Walk<'_> {
                 continue;
             };
             if !known.is_available() {
-                self.add(at, format!("{written} is not available in this version"), "remove the line".into());
+                self.without_effect(at, written);
                 continue;
             }
             if let Some(other) = section.entry(known.name) {
@@ -236,6 +238,10 @@ impl Walk<'_> {
         for (at, heading) in headings {
             self.add(at, format!("{heading} is not available in this version"), "remove the section".into());
         }
+    }
+
+    fn without_effect(&mut self, at: usize, what: &str) {
+        self.warnings.push(self.source.place(at).problem(format!("{what} has no effect in this version"), ""));
     }
 
     fn add(&mut self, at: usize, message: String, help: String) {

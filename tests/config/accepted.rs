@@ -245,3 +245,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn keys_of_later_versions_are_named_and_start_all_the_same() {
+    let place = Place::new();
+    let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\nsocket = \"s\"\n[etcd]\nendpoints = []\n");
+    let loaded = place.load(&lines).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
+    assert_eq!(
+        place.shown(&loaded.warnings),
+        [
+            "logmill.toml:10:1: sink_topic has no effect in this version",
+            "logmill.toml:12:1: socket has no effect in this version",
+            "logmill.toml:13:2: [etcd] has no effect in this version",
+        ]
+    );
+}
