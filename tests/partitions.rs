@@ -90,6 +90,35 @@ fn a_topic_that_does_not_exist_is_named_and_waited_for() {
 }
 
 #[test]
+fn a_topic_that_is_deleted_is_named_and_holds_no_other_up() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topics = [kafka().create_topic("stays", 1), kafka().create_topic("goes", 1)];
+    let made = written(9, 2, 4_000);
+    let (stays, goes): (Vec<_>, Vec<_>) = made.iter().partition(|m| m.partition == 0);
+    kafka().produce(&topics[1], goes.iter().map(|m| Record { partition: 0, ..Record::from(*m) }));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topics[0], &topics[1]], "checkpoint_interval = \"200ms\"");
+    let mut run = site.start(&[]);
+    site.await_lines("game", goes.len(), SOON);
+    kafka().delete_topic(&topics[1]);
+    site.await_log(&format!("waiting for topic {}", topics[1]), SOON);
+    // Each step is a checkpoint, and a commit of which the deleted topic's part fails.
+    for (step, part) in stays.chunks(stays.len().div_ceil(4)).enumerate() {
+        kafka().produce(&topics[0], part.iter().map(|m| Record::from(*m)));
+        let next = part[part.len() - 1].sequence as i64 + 1;
+        site.awaited(&format!("step {step} is committed"), SOON, || {
+            (kafka().committed(&site.group("game"), &topics[0]) == [Some(next)]).then_some(())
+        });
+    }
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    assert_eq!(site.log().matches("cannot commit offsets").count(), 1, "said once:\n{}", site.log());
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+#[test]
 fn reading_begins_where_start_says() {
     if left_out(&[Part::Kafka]) {
         return;

@@ -66,6 +66,8 @@ pub struct Scout {
     complete: bool,
     /// What is wrong at the moment, said once.
     trouble: Option<String>,
+    /// The newest commit to the group has failed, which was said when it began.
+    commit_fails: bool,
     first_look: bool,
 }
 
@@ -74,7 +76,15 @@ impl Scout {
     /// librdkafka refuses a setting.
     pub fn new(settings: Settings) -> Result<Scout, FetchError> {
         let catalog = Catalog::open(&settings.cluster, &settings.group_id)?;
-        Ok(Scout { settings, catalog, known: Vec::new(), complete: false, trouble: None, first_look: true })
+        Ok(Scout {
+            settings,
+            catalog,
+            known: Vec::new(),
+            complete: false,
+            trouble: None,
+            commit_fails: false,
+            first_look: true,
+        })
     }
 
     /// Until the engine drops its sender.
@@ -108,7 +118,9 @@ impl Scout {
         }
         if let Some(places) = newest.filter(|places| !places.is_empty()) {
             let places: Vec<From<'_>> = places.iter().map(|p| self.named(p)).collect();
-            if let Err(e) = self.catalog.commit(&places) {
+            let result = self.catalog.commit(&places);
+            let failed_before = std::mem::replace(&mut self.commit_fails, result.is_err());
+            if let Some(e) = result.err().filter(|_| !failed_before) {
                 log::warn!("{}: {e}; the offsets are safe here, only lag tools see older ones", self.settings.task);
             }
         }
