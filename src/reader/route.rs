@@ -23,12 +23,13 @@ pub struct Router {
     rules: Rules,
     /// By lane, where the lane alone decides.
     fixed: Vec<Option<RouteId>>,
-    name: String,
+    /// The route's key in the making.
+    key: String,
 }
 
 impl Router {
     pub fn new(rules: Rules) -> Router {
-        Router { rules, fixed: Vec::new(), name: String::new() }
+        Router { rules, fixed: Vec::new(), key: String::new() }
     }
 
     /// The route of a transformed record.
@@ -65,15 +66,16 @@ impl Router {
         if is_fixed && let Some(Some(known)) = self.fixed.get(at) {
             return *known;
         }
-        self.name.clear();
+        self.key.clear();
+        self.key.push(char::from(Kind::Lines as u8));
         let (topic, partition) = (record.topic, record.partition);
-        self.rules.template.route(&mut self.name, |field| match field {
+        self.rules.template.route(&mut self.key, |field| match field {
             Field::Topic => Cow::Owned(topic.to_string()),
             Field::Partition => Cow::Owned(partition.to_string()),
             Field::Lane => Cow::Owned(lane.to_string()),
             other => value(other),
         });
-        let id = publisher.route(&route_key(Kind::Lines, &self.name), at % self.rules.writers);
+        let id = publisher.route(self.key.as_bytes(), at % self.rules.writers);
         if is_fixed {
             self.fixed.resize(self.fixed.len().max(at + 1), None);
             self.fixed[at] = Some(id);

@@ -25,6 +25,8 @@ pub struct Reader {
     settings: Settings,
     fetch: Fetch,
     desk: Desk,
+    /// When `rate_limit` allows the next batch.
+    due: Instant,
 }
 
 /// What a record passes over, and the partitions it comes from.
@@ -78,22 +80,20 @@ impl Reader {
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
         };
-        Ok(Reader { settings, fetch, desk })
+        Ok(Reader { settings, fetch, desk, due: Instant::now() })
     }
 
     /// Until told to stop.
     pub fn run(mut self) {
-        let began = Instant::now();
-        let mut taken = 0;
         if !self.desk.partitions.is_empty() {
             self.assign();
         }
-        while self.turn(began, &mut taken).is_ok() {}
+        while self.turn().is_ok() {}
         log::debug!("{}: reader {} has finished", self.settings.task, self.settings.index);
     }
 
     /// wait -> take a batch -> work -> account.
-    fn turn(&mut self, began: Instant, taken: &mut u64) -> Result<(), Stopped> {
+    fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
             if self.desk.obey(control) {
                 self.assign();
@@ -105,23 +105,24 @@ impl Reader {
         }
         self.desk.now_ms = clock::now_ms();
         let mut batch = self.fetch.next_batch(self.settings.poll_timeout);
-        *taken += batch.records() as u64;
+        let taken = batch.records();
         while let Some(item) = batch.next_item() {
             self.desk.item(item)?;
         }
         drop(batch);
         self.desk.outlet.publish()?;
-        self.slow_down(began, *taken)
+        self.slow_down(taken)
     }
 
-    /// `rate_limit`: waits until the records taken so far are due.
-    fn slow_down(&mut self, began: Instant, taken: u64) -> Result<(), Stopped> {
+    /// `rate_limit`: waits until the next batch is due. What was not taken in quiet times is not made up for later.
+    fn slow_down(&mut self, taken: usize) -> Result<(), Stopped> {
         if self.settings.rate_limit == 0 {
             return Ok(());
         }
-        let due = Duration::from_secs_f64(taken as f64 / self.settings.rate_limit as f64);
-        while began.elapsed() < due {
-            self.desk.outlet.wait(due.saturating_sub(began.elapsed()))?;
+        let batch_takes = Duration::from_secs_f64(taken as f64 / self.settings.rate_limit as f64);
+        self.due = self.due.max(Instant::now()) + batch_takes;
+        while let Some(left) = self.due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.desk.outlet.wait(left)?;
         }
         Ok(())
     }

@@ -142,17 +142,28 @@ impl Fetch {
         }
     }
 
-    /// Waits at most `wait` for records and takes what is there.
+    /// Waits at most `wait` for the first record, and takes what else is there already: a trickle never waits for a
+    /// batch to fill.
     pub fn next_batch(&mut self, wait: Duration) -> Batch<'_> {
         self.messages.clear();
-        // SAFETY: the vector has room for that many pointers; the call fills the first `n`, each ours to destroy.
-        unsafe {
-            let wait_ms = wait.as_millis().min(i32::MAX as u128) as c_int;
-            let room = self.messages.as_mut_ptr();
-            let n = rd::rd_kafka_consume_batch_queue(self.queue, wait_ms, room, BATCH_MESSAGES);
-            self.messages.set_len(n.max(0) as usize);
+        let wait_ms = wait.as_millis().min(i32::MAX as u128) as c_int;
+        if self.take(wait_ms, 1) {
+            self.take(0, BATCH_MESSAGES - 1);
         }
         Batch { fetch: self, at: 0 }
+    }
+
+    /// Takes up to `most` messages behind those that are here; false where none came within the time.
+    fn take(&mut self, wait_ms: c_int, most: usize) -> bool {
+        let here = self.messages.len();
+        debug_assert!(here + most <= self.messages.capacity());
+        // SAFETY: the vector has room for `most` more pointers; the call fills the first `n`, each ours to destroy.
+        unsafe {
+            let room = self.messages.as_mut_ptr().add(here);
+            let n = rd::rd_kafka_consume_batch_queue(self.queue, wait_ms, room, most);
+            self.messages.set_len(here + n.max(0) as usize);
+        }
+        self.messages.len() > here
     }
 
     fn topic_index(&mut self, rkt: *mut rd::rd_kafka_topic_t) -> u16 {
