@@ -23,6 +23,8 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const RETRY: Duration = Duration::from_millis(50);
 /// How often the free space is asked for.
 const SPACE_CHECK: Duration = Duration::from_millis(200);
+/// How often stale files are looked for.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bytes compared at a time with what stands in a file.
 const COMPARE_BYTES: usize = 64 << 10;
 
@@ -55,6 +57,8 @@ pub struct Files {
     open: usize,
     batch: u64,
     space: Option<(Instant, u64)>,
+    /// When stale files were last looked for.
+    looked: Instant,
 }
 
 impl Files {
@@ -68,7 +72,18 @@ impl Files {
             }
             entries[at] = Some(Entry { row, state, file: None, used: 0 });
         }
-        Ok(Files { settings, slot, numbers, gauge, entries, by_route, open: 0, batch: 1, space: None })
+        Ok(Files {
+            settings,
+            slot,
+            numbers,
+            gauge,
+            entries,
+            by_route,
+            open: 0,
+            batch: 1,
+            space: None,
+            looked: Instant::now(),
+        })
     }
 
     pub fn begin_batch(&mut self) {
@@ -130,8 +145,12 @@ impl Files {
         Ok(self.report_broken(row, start, after, same, parts))
     }
 
-    /// Seals files whose day or hour is over although nothing more came, and the oldest where the table fills up.
+    /// Once in a while: seals files whose day or hour is over although nothing more came for them.
     pub fn seal_stale(&mut self) {
+        if self.looked.elapsed() < LOOK {
+            return;
+        }
+        self.looked = Instant::now();
         let now = clock::now_ms();
         let unsealed: Vec<usize> = self.by_route.values().copied().collect();
         for row in unsealed {

@@ -97,11 +97,8 @@ impl Writer {
     /// Until all readers have dropped their senders.
     pub fn run(mut self, inbox: &Receiver<Message>) {
         while let Some(gathered) = inbox::gather(inbox, &self.rings, self.settings.index) {
-            if gathered.entries.is_empty() {
-                self.files.seal_stale();
-            } else {
-                self.apply(&gathered.entries);
-            }
+            self.apply(&gathered.entries);
+            self.files.seal_stale();
             self.files.forget(&gathered.forget);
         }
         log::debug!("{}: writer {} has finished", self.settings.task, self.settings.index);
