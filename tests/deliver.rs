@@ -275,3 +275,23 @@ fn values_go_as_they_are_without_a_transform() {
     assert_eq!(lines, [&b"first \xff\xfe"[..], b"{\"second\":1}", b"fourth"]);
     assert_eq!(site.told("plain").run, Sums { consumed: 4, written: 3, filtered: 0, parked: 1 });
 }
+
+#[test]
+fn packed_values_come_out_line_by_line_without_a_transform() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("packed", 1);
+    let pack = |text: &[u8]| snap::raw::Encoder::new().compress_vec(text).expect("snappy");
+    let values = [pack(b"one\n\ntwo \xff\n"), b"not packed".to_vec(), pack(b"three")];
+    kafka().produce(&topic, values.map(|payload| Record { partition: 0, payload: Some(payload), timestamp_ms: 1 }));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("plain", &[&topic], "transform = \"none\"\nvalue_codec = \"snappy\"");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    let seen = Seen::at_rest(&site.out("plain"));
+    seen.assert_clean();
+    let lines: Vec<&[u8]> = seen.lines().map(|(_, line)| line).collect();
+    assert_eq!(lines, [&b"one"[..], b"two \xff", b"three"]);
+    assert_eq!(site.told("plain").run, Sums { consumed: 4, written: 3, filtered: 0, parked: 1 });
+    assert_eq!(site.failures()[0].code, "E03_CODEC");
+}
