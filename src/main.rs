@@ -38,7 +38,10 @@ fn run(config: &Path, exit_at_end: bool) -> Result<(), String> {
     let engine = Engine::start(&load(config)?, mode).map_err(|e| format!("error: {e}"))?;
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
     print!("{summary}");
-    if summary.is_whole() { Ok(()) } else { Err("error: not all partitions could be read to their end".into()) }
+    if exit_at_end && !summary.is_whole() {
+        return Err("error: not all partitions could be read to their end".into());
+    }
+    Ok(())
 }
 
 fn load(config: &Path) -> Result<Loaded, String> {

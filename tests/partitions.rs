@@ -142,6 +142,24 @@ fn reading_begins_where_start_says() {
 }
 
 #[test]
+fn start_decides_for_a_topic_that_joins_a_task_later() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topics = [kafka().create_topic("first", 1), kafka().create_topic("joins", 1)];
+    let made = written(10, 1, 2_000);
+    kafka().produce(&topics[1], made[..1_000].iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topics[0]], "");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    site.clear_tasks().task("game", &[&topics[0], &topics[1]], "start = \"latest\"");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    kafka().produce(&topics[1], made[1_000..].iter().map(Record::from));
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    assert_eq!(marks(&site, "game"), (1_000..2_000).map(|s| (0, s)).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_a_transaction_hides_is_not_seen_and_holds_nothing_up() {
     if left_out(&[Part::Kafka]) {
         return;

@@ -44,8 +44,8 @@ impl Section {
     }
 }
 
-/// Adds every problem that a single section shows, and a warning for each key that is planned: a file written for a
-/// later version starts on this one, and says what has no effect. `None`: the text is no TOML, and only that was reported.
+/// Adds every problem that a single section shows, and a warning for each key that is planned: a file for a later
+/// version starts on this one, and hears what has no effect. `None`: the text is no TOML, and only that was reported.
 pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<Written> {
     let (root, errors) = DeTable::parse_recoverable(source.text);
     let is_duplicate = |e: &&toml::de::Error| e.message().contains("duplicate key");

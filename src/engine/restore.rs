@@ -37,6 +37,8 @@ pub struct Restored {
     pub cut: Cut,
     pub places: Places,
     pub deadly: Vec<Work>,
+    /// Topics that the state did not know before, by index: for them `start` decides.
+    pub new_topics: Vec<u16>,
     /// Held for life.
     pub lock: file::Lock,
 }
@@ -60,6 +62,7 @@ pub fn restore(task: &Deliver, ground: &Ground<'_>) -> Result<Restored, RestoreE
         Some((_, cut)) => same_directory(task, cut, dir_id)?,
         None => first_cut(task, dir_id, &places)?,
     };
+    let known_topics = cut.topics.len();
     for name in &task.topics {
         if !cut.topics.iter().any(|t| t.name == *name) {
             cut.topics.push(Topic { name: name.clone(), id: String::new() });
@@ -82,7 +85,8 @@ pub fn restore(task: &Deliver, ground: &Ground<'_>) -> Result<Restored, RestoreE
     // Durable before anything is fetched: topics, templates, mounts, and the set that these maps belong to.
     ground.store.commit(state_id, &cut)?;
     let maps = Arc::new(maps);
-    Ok(Restored { state_id, maps, cut, places, deadly, lock })
+    let new_topics = (known_topics..cut.topics.len()).map(|t| t as u16).collect();
+    Ok(Restored { state_id, maps, cut, places, deadly, new_topics, lock })
 }
 
 fn take_dir(dir: &Path, holder: &str) -> Result<file::Lock, RestoreError> {

@@ -183,6 +183,7 @@ impl Bench<'_> {
             group_id: self.deliver.group_id.clone(),
             topics: topics.to_vec(),
             wanted: self.deliver.topics.clone(),
+            new: self.restored.new_topics.clone(),
             start: self.deliver.start,
             want_ends: mode.exit_at_end,
         };

@@ -25,6 +25,9 @@ pub struct Settings {
     pub topics: Vec<String>,
     /// Those that are looked for.
     pub wanted: Vec<String>,
+    /// Those that no state knows yet: their partitions begin where `start` says. What appears later is read from its
+    /// beginning.
+    pub new: Vec<u16>,
     pub start: Start,
     /// True: `end_offset` is asked for with every new partition.
     pub want_ends: bool,
@@ -68,7 +71,6 @@ pub struct Scout {
     trouble: Option<String>,
     /// The newest commit to the group has failed, which was said when it began.
     commit_fails: bool,
-    first_look: bool,
 }
 
 impl Scout {
@@ -76,15 +78,7 @@ impl Scout {
     /// librdkafka refuses a setting.
     pub fn new(settings: Settings) -> Result<Scout, FetchError> {
         let catalog = Catalog::open(&settings.cluster, &settings.group_id)?;
-        Ok(Scout {
-            settings,
-            catalog,
-            known: Vec::new(),
-            complete: false,
-            trouble: None,
-            commit_fails: false,
-            first_look: true,
-        })
+        Ok(Scout { settings, catalog, known: Vec::new(), complete: false, trouble: None, commit_fails: false })
     }
 
     /// Until the engine drops its sender.
@@ -108,11 +102,7 @@ impl Scout {
         let mut newest = None;
         for ask in std::iter::once(ask).chain(asks.try_iter()) {
             match ask {
-                Ask::Known(partitions) => {
-                    // With a stored state this is no first start: what is not in it appeared later.
-                    self.first_look &= partitions.is_empty();
-                    self.known.extend(partitions);
-                }
+                Ask::Known(partitions) => self.known.extend(partitions),
                 Ask::Commit(places) => newest = Some(places),
             }
         }
@@ -136,15 +126,14 @@ impl Scout {
             }
             for partition in partitions {
                 if !self.known.contains(&(topic as u16, partition)) {
-                    // What appears later is new: it is read from its beginning.
-                    let late = self.complete || !self.first_look;
-                    let start = if late { Start::Earliest } else { self.settings.start };
+                    let is_new = self.settings.new.contains(&(topic as u16));
+                    let start = if is_new { self.settings.start } else { Start::Earliest };
                     let offset = self.catalog.resolve(name, partition, start)?;
                     begins.push(Place { topic: topic as u16, partition, offset });
                 }
             }
         }
-        self.first_look = false;
+        self.settings.new.clear();
         self.known.extend(begins.iter().map(|p| (p.topic, p.partition)));
         if !begins.is_empty() {
             report(Found::Begins(begins));
