@@ -35,7 +35,7 @@ fn run(config: &Path, exit_at_end: bool) -> Result<(), String> {
         .format_timestamp_millis()
         .init();
     let mode = Mode { exit_at_end, progress: exit_at_end && io::stderr().is_terminal() };
-    let engine = Engine::start(&load(config)?, mode).map_err(|e| format!("error: {e}"))?;
+    let engine = Engine::start(load(config)?, mode).map_err(|e| format!("error: {e}"))?;
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
     print!("{summary}");
     if exit_at_end && !summary.is_whole() {

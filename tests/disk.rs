@@ -129,6 +129,34 @@ fn a_disk_that_fills_up_is_waited_for() {
     check(&made, &seen, Order::PerPartition).assert_exact();
 }
 
+#[test]
+fn a_disk_that_is_full_at_the_start_holds_no_other_task_up() {
+    if left_out(&[Part::Kafka, Part::Mount]) {
+        return;
+    }
+    let topics = [kafka().create_topic("full", 1), kafka().create_topic("free", 1)];
+    let made = written(5, 8_000);
+    for topic in &topics {
+        kafka().produce(topic, made.iter().map(Record::from));
+    }
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("full", &[&topics[0]], "");
+    let tmpfs = Tmpfs::mount(&site.out("full"), "size=1m");
+    let mut run = site.start(&[]);
+    site.await_log("full: writer 0 waits for the disk", SOON);
+    run.kill9();
+    site.task("free", &[&topics[1]], "");
+    let mut run = site.start(&[]);
+    site.await_lines("free", made.len(), SOON);
+    tmpfs.remount("size=100m");
+    site.await_lines("full", made.len(), SOON);
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    for task in ["full", "free"] {
+        check(&made, &Seen::at_rest(&site.out(task)), Order::PerPartition).assert_exact();
+    }
+}
+
 /// The task's one file that is being written.
 fn live_file(site: &Site) -> PathBuf {
     let entries = std::fs::read_dir(site.out("game")).expect("files").map(|entry| entry.expect("a file").path());

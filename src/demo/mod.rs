@@ -73,7 +73,7 @@ pub fn run(settings: &Settings, out: &mut impl Write) -> Result<(), DemoError> {
     tell(out, &show::beginning(&place, &feed.bootstrap()))?;
 
     let loaded = conf::load(&place.config()).map_err(|problems| DemoError::Config(conf::explain(&problems)))?;
-    let engine = Engine::start(&loaded, Mode::default())?;
+    let engine = Engine::start(loaded, Mode::default())?;
     let remote = engine.remote();
     let (report, ended) = bounded(1);
     let body = move || drop(report.send(engine.run()));

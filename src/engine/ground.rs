@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::flow::name::Template;
 use crate::flow::span::Mark;
@@ -21,12 +22,12 @@ pub struct Places {
 }
 
 /// What the process gives to every task's start.
-pub struct Ground<'a> {
-    pub data_dir: &'a Path,
-    pub store: &'a Store,
+pub struct Ground {
+    pub data_dir: PathBuf,
+    pub store: Arc<Store>,
     pub boot_id: u128,
     /// Names this process to others that find its locks.
-    pub holder: &'a str,
+    pub holder: String,
 }
 
 /// Why a task cannot start.

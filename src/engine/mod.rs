@@ -14,22 +14,24 @@ mod wiring;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::conf::Loaded;
+use crate::conf::config::Deliver;
 use crate::ledger::keeper::Kept;
 use crate::ledger::store::{Store, StoreError};
 use crate::reader;
 use crate::reader::scout::Found;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, thread};
+use crate::transform::Program;
 use ground::Ground;
 pub use ground::RestoreError;
 use progress::Progress;
 pub use remote::Remote;
+use restore::Restored;
 pub use summary::{Summary, TaskSummary};
 use task::Task;
 
@@ -37,11 +39,14 @@ use task::Task;
 const EVENTS_MAX: usize = 4096;
 /// How often phases and progress are looked at when nothing happens.
 const TICK: Duration = Duration::from_millis(50);
+/// Longest wait, at the start, for files that must be brought to rest; what takes longer goes on beside the flow.
+const RESTORE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait, at the end, for a broker that does not answer.
 const SCOUT_END_MAX: Duration = Duration::from_secs(1);
 
 /// What threads tell the engine. The number is the task's.
 pub enum Event {
+    Restored(usize, Box<Result<Restored, RestoreError>>),
     Reader(usize, usize, reader::Event),
     Scout(usize, Found),
     Keeper(usize, Kept),
@@ -79,22 +84,39 @@ pub struct Engine {
     mode: Mode,
     stop_timeout: Duration,
     events: Receiver<Event>,
-    /// Kept for those who want to tell the engine something later.
+    /// For threads that start later.
     sender: Sender<Event>,
-    tasks: Vec<Task>,
+    store: Arc<Store>,
+    cores: wiring::Cores,
+    seats: Vec<Seat>,
     /// Since the stop began.
     stopping: Option<Instant>,
     _lock: file::Lock,
 }
 
+/// A task's place in the program.
+struct Seat {
+    deliver: Deliver,
+    program: Arc<Program>,
+    state: SeatState,
+}
+
+enum SeatState {
+    /// Its files are brought to rest, which may have to wait for its disk. No other task waits for that.
+    Restoring,
+    Running(Box<Task>),
+    /// It was told to stop before it ran.
+    Ended,
+}
+
 impl Engine {
-    /// Restores every task and starts its threads.
+    /// Restores the tasks and starts their threads; a task whose disk makes it wait starts later.
     ///
     /// # Errors
-    /// What stands in the way; nothing runs then.
-    pub fn start(loaded: &Loaded, mode: Mode) -> Result<Engine, EngineError> {
-        let process = &loaded.config.process;
-        let data_dir = &process.data_dir;
+    /// What stands in the way; the process is to end then.
+    pub fn start(loaded: Loaded, mode: Mode) -> Result<Engine, EngineError> {
+        let Loaded { config, mut programs, .. } = loaded;
+        let data_dir = &config.process.data_dir;
         let at = |what| {
             let path = data_dir.display().to_string();
             move |source| EngineError::Io { what, path: path.clone(), source }
@@ -109,31 +131,34 @@ impl Engine {
                 _ => at("cannot lock")(e),
             })?;
         let store = Arc::new(Store::open(&data_dir.join("ledger"))?);
-        let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
         let (sender, events) = bounded(EVENTS_MAX);
-        let started = Arc::new(AtomicBool::new(false));
-        watch_signals(sender.clone(), started.clone()).map_err(at("cannot watch signals for"))?;
-        let ground = Ground { data_dir, store: &store, boot_id, holder: &holder };
-        let mut cores = wiring::Cores::new(&process.cores);
-        let mut tasks = Vec::new();
-        for (index, deliver) in loaded.config.deliver.iter().enumerate() {
-            let in_task = |source| EngineError::Restore { task: deliver.name.clone(), source };
-            let restored = restore::restore(deliver, &ground).map_err(in_task)?;
-            let program = loaded.programs.get(&deliver.name).cloned().unwrap_or_default();
-            let wires = wiring::Wires { index, events: sender.clone(), store: store.clone(), program };
-            let task = wiring::start(deliver, restored, wires, mode, &mut cores)
-                .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
-            tasks.push(task);
+        watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
+        let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
+        let ground = Arc::new(Ground { data_dir: data_dir.clone(), store: store.clone(), boot_id, holder });
+        let mut seats = Vec::new();
+        for (index, deliver) in config.deliver.into_iter().enumerate() {
+            restore_beside(index, &deliver, ground.clone(), sender.clone()).map_err(at("cannot start in"))?;
+            let program = programs.remove(&deliver.name).unwrap_or_default();
+            seats.push(Seat { deliver, program, state: SeatState::Restoring });
         }
-        started.store(true, Ordering::Release);
-        log::info!("started: {} task{}", tasks.len(), if tasks.len() == 1 { "" } else { "s" });
-        let stop_timeout = process.stop_timeout;
-        Ok(Engine { mode, stop_timeout, events, sender, tasks, stopping: None, _lock: lock })
+        let cores = wiring::Cores::new(&config.process.cores);
+        let stop_timeout = config.process.stop_timeout;
+        let mut engine =
+            Engine { mode, stop_timeout, events, sender, store, cores, seats, stopping: None, _lock: lock };
+        let deadline = Instant::now() + RESTORE_WAIT;
+        while engine.seats.iter().any(Seat::is_restoring) && Instant::now() < deadline {
+            if let Some(event) = engine.next_event() {
+                engine.handle(event)?;
+            }
+        }
+        let running = engine.tasks().count();
+        log::info!("started: {running} task{}", if running == 1 { "" } else { "s" });
+        Ok(engine)
     }
 
     /// For other threads, while this one runs.
     pub fn remote(&self) -> Remote {
-        Remote::new(self.sender.clone(), &self.tasks)
+        Remote::new(self.sender.clone(), self.tasks())
     }
 
     /// Until a signal, the remote's stop, or the end of the backfill.
@@ -143,14 +168,14 @@ impl Engine {
     pub fn run(mut self) -> Result<Summary, EngineError> {
         let began = Instant::now();
         let mut progress = Progress::new(self.mode.progress);
-        while self.tasks.iter().any(|t| !t.is_done()) {
+        while !self.seats.iter().all(Seat::is_done) {
             if let Some(event) = self.next_event() {
                 self.handle(event)?;
             }
             let now = Instant::now();
-            self.tasks.iter_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
-            progress.show(&self.tasks);
-            if self.mode.exit_at_end && self.tasks.iter().all(Task::is_at_end) {
+            self.tasks_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
+            progress.show(self.tasks());
+            if self.mode.exit_at_end && self.seats.iter().all(Seat::is_at_end) {
                 self.stop();
             }
             if self.stopping.is_some_and(|since| since.elapsed() > self.stop_timeout) {
@@ -163,8 +188,16 @@ impl Engine {
         }
         progress.clear();
         let deadline = Instant::now() + SCOUT_END_MAX;
-        let tasks = self.tasks.into_iter().map(|task| task.finish(deadline)).collect();
-        Ok(Summary { tasks, elapsed: began.elapsed() })
+        let running = self.seats.into_iter().filter_map(Seat::into_task);
+        Ok(Summary { tasks: running.map(|task| task.finish(deadline)).collect(), elapsed: began.elapsed() })
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.seats.iter().filter_map(Seat::task)
+    }
+
+    fn tasks_mut(&mut self) -> impl Iterator<Item = &mut Task> {
+        self.seats.iter_mut().filter_map(Seat::task_mut)
     }
 
     fn next_event(&self) -> Option<Event> {
@@ -172,10 +205,14 @@ impl Engine {
     }
 
     fn handle(&mut self, event: Event) -> Result<(), EngineError> {
+        let no_task = Ok(());
         let result = match event {
-            Event::Reader(task, reader, event) => self.tasks[task].on_reader(reader, event),
-            Event::Scout(task, found) => self.tasks[task].on_scout(found),
-            Event::Keeper(task, kept) => self.tasks[task].on_keeper(kept),
+            Event::Restored(index, restored) => return self.on_restored(index, *restored),
+            Event::Reader(task, reader, event) => {
+                self.seats[task].task_mut().map_or(no_task, |t| t.on_reader(reader, event))
+            }
+            Event::Scout(task, found) => self.seats[task].task_mut().map_or(no_task, |t| t.on_scout(found)),
+            Event::Keeper(task, kept) => self.seats[task].task_mut().map_or(no_task, |t| t.on_keeper(kept)),
             Event::Signal(Signal::Stop) => {
                 log::info!("told to stop");
                 self.stop();
@@ -189,23 +226,71 @@ impl Engine {
         result.map_err(EngineError::Failed)
     }
 
+    /// Its files are at rest: its threads may start.
+    fn on_restored(&mut self, index: usize, restored: Result<Restored, RestoreError>) -> Result<(), EngineError> {
+        let Seat { deliver, program, state } = &mut self.seats[index];
+        let restored = restored.map_err(|source| EngineError::Restore { task: deliver.name.clone(), source })?;
+        if self.stopping.is_some() {
+            *state = SeatState::Ended;
+            return Ok(());
+        }
+        let wires =
+            wiring::Wires { index, events: self.sender.clone(), store: self.store.clone(), program: program.clone() };
+        let task = wiring::start(deliver, restored, wires, self.mode, &mut self.cores)
+            .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
+        *state = SeatState::Running(Box::new(task));
+        Ok(())
+    }
+
     fn stop(&mut self) {
         if self.stopping.is_none() {
             self.stopping = Some(Instant::now());
-            self.tasks.iter_mut().for_each(Task::stop);
+            self.tasks_mut().for_each(Task::stop);
         }
     }
 }
 
-/// A start may have to wait, for a disk that is full: nobody takes events then, and a stop ends the process as it is.
-fn watch_signals(events: Sender<Event>, started: Arc<AtomicBool>) -> io::Result<()> {
+impl Seat {
+    fn task(&self) -> Option<&Task> {
+        if let SeatState::Running(task) = &self.state { Some(task) } else { None }
+    }
+
+    fn task_mut(&mut self) -> Option<&mut Task> {
+        if let SeatState::Running(task) = &mut self.state { Some(task) } else { None }
+    }
+
+    fn into_task(self) -> Option<Task> {
+        if let SeatState::Running(task) = self.state { Some(*task) } else { None }
+    }
+
+    fn is_restoring(&self) -> bool {
+        matches!(self.state, SeatState::Restoring)
+    }
+
+    fn is_done(&self) -> bool {
+        self.task().map_or(!self.is_restoring(), Task::is_done)
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.task().is_some_and(Task::is_at_end)
+    }
+}
+
+/// A thread that ends with the task's files at rest.
+fn restore_beside(index: usize, deliver: &Deliver, ground: Arc<Ground>, events: Sender<Event>) -> io::Result<()> {
+    let deliver = deliver.clone();
+    let name = format!("o{index}-{}", deliver.name);
+    let body = move || {
+        let restored = restore::restore(&deliver, &ground);
+        drop(events.send(Event::Restored(index, Box::new(restored))));
+    };
+    thread::spawn(&name, None, body).map(drop)
+}
+
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     let stream = signal::Stream::open()?;
     thread::spawn("signals", None, move || {
         for signal in stream {
-            if signal == Signal::Stop && !started.load(Ordering::Acquire) {
-                log::warn!("told to stop before the start was complete; the next start does it again, nothing is lost");
-                std::process::exit(1);
-            }
             if events.send(Event::Signal(signal)).is_err() {
                 return;
             }

@@ -26,7 +26,7 @@ pub fn restore(
     task: &Deliver,
     places: &Places,
     cut: &mut Cut,
-    (state_id, ground): (u64, &Ground<'_>),
+    (state_id, ground): (u64, &Ground),
 ) -> Result<MapSet, RestoreError> {
     let mut rows = Vec::new();
     for mark in &cut.files {
@@ -52,7 +52,7 @@ pub fn new_maps(
     places: &Places,
     cut: &Cut,
     rows: Vec<FileRow>,
-    ground: &Ground<'_>,
+    ground: &Ground,
 ) -> Result<MapSet, RestoreError> {
     let shape = Shape { readers: task.readers, writers: task.writers, ring_size: task.ring_size };
     let mut files: Vec<Vec<FileRow>> = vec![Vec::new(); shape.writers];

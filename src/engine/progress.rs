@@ -20,11 +20,12 @@ impl Progress {
         Progress { bar }
     }
 
-    pub fn show(&mut self, tasks: &[Task]) {
-        let goal: u64 = tasks.iter().map(|t| t.flow.goal).sum();
+    pub fn show<'t>(&mut self, tasks: impl Iterator<Item = &'t Task>) {
+        let add = |(goal, done): (u64, u64), t: &Task| (goal + t.flow.goal, done + t.counts().consumed);
+        let (goal, done) = tasks.fold((0, 0), add);
         if goal > 0 {
             self.bar.set_length(goal);
-            self.bar.set_position(tasks.iter().map(|t| t.counts().consumed).sum());
+            self.bar.set_position(done);
         }
     }
 

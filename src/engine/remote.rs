@@ -14,16 +14,18 @@ use crate::sys::signal::Signal;
 #[derive(Clone)]
 pub struct Remote {
     events: Sender<Event>,
-    /// Of all readers of all tasks.
+    /// Of all readers of the tasks that ran when it was asked for.
     gauges: Vec<Arc<Gauge>>,
     began: Counts,
 }
 
 impl Remote {
-    pub(super) fn new(events: Sender<Event>, tasks: &[Task]) -> Remote {
-        let mut began = Counts::default();
-        tasks.iter().for_each(|t| began.add(t.flow.began));
-        let gauges = tasks.iter().flat_map(|t| &t.readers).map(|r| r.gauge.clone()).collect();
+    pub(super) fn new<'t>(events: Sender<Event>, tasks: impl Iterator<Item = &'t Task>) -> Remote {
+        let (mut began, mut gauges) = (Counts::default(), Vec::new());
+        for task in tasks {
+            began.add(task.flow.began);
+            gauges.extend(task.readers.iter().map(|r| r.gauge.clone()));
+        }
         Remote { events, gauges, began }
     }
 

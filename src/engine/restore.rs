@@ -47,11 +47,11 @@ pub struct Restored {
 ///
 /// # Errors
 /// What stands in the way, and what to do about it.
-pub fn restore(task: &Deliver, ground: &Ground<'_>) -> Result<Restored, RestoreError> {
+pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError> {
     let began = Instant::now();
-    let lock = take_dir(&task.dir, ground.holder)?;
+    let lock = take_dir(&task.dir, &ground.holder)?;
     let dir_id = dir_id(&task.dir)?;
-    let state = find_state(task, ground.store)?;
+    let state = find_state(task, &ground.store)?;
     let state_id = match state {
         Some((id, _)) => id,
         None => file::random_u64().map_err(io_at("make an id for", &task.dir))?,
@@ -114,7 +114,7 @@ fn dir_id(dir: &Path) -> Result<u64, RestoreError> {
     }
 }
 
-fn places(task: &Deliver, ground: &Ground<'_>, state_id: u64) -> Result<Places, RestoreError> {
+fn places(task: &Deliver, ground: &Ground, state_id: u64) -> Result<Places, RestoreError> {
     let state_dir = ground.data_dir.join(format!("state.{state_id:016x}"));
     let places = Places {
         dir: task.dir.clone(),
@@ -184,7 +184,7 @@ fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, Rest
     )))
 }
 
-fn open(places: &Places, ground: &Ground<'_>, cut: &Cut, same_mounts: bool) -> Result<MapSet, OpenError> {
+fn open(places: &Places, ground: &Ground, cut: &Cut, same_mounts: bool) -> Result<MapSet, OpenError> {
     let maps = MapSet::open(&places.state_dir, ground.boot_id)?;
     if maps.set_id != cut.set_id {
         return Err(OpenError::Damaged("they are not of the set that the ledger knows".into()));
@@ -200,7 +200,7 @@ fn after_kill(
     task: &Deliver,
     places: &Places,
     maps: MapSet,
-    ground: &Ground<'_>,
+    ground: &Ground,
     began: Instant,
 ) -> Result<(MapSet, Vec<Work>), RestoreError> {
     let refuse = |what: String| {
