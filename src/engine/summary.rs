@@ -27,6 +27,8 @@ pub struct TaskSummary {
     pub tally: Tally,
     /// Partitions that could not be read on.
     pub broken: Vec<String>,
+    /// Offsets that the broker's retention removed before they were read in this run.
+    pub lost_to_retention: u64,
     /// Files in which somebody else wrote during this run.
     pub strangers: u64,
     /// Files that somebody removed or cut during this run, while they were being written.
@@ -68,6 +70,9 @@ impl fmt::Display for Summary {
             if task.strangers + task.deleted_live > 0 {
                 let (strangers, deleted) = (task.strangers, task.deleted_live);
                 writeln!(f, "{}: files written by strangers {strangers}, removed or cut {deleted}", task.name)?;
+            }
+            if task.lost_to_retention > 0 {
+                writeln!(f, "{}: lost to retention {}", task.name, task.lost_to_retention)?;
             }
             for broken in &task.broken {
                 writeln!(f, "{}: not read to its end: {broken}", task.name)?;

@@ -87,6 +87,8 @@ pub struct Flow {
     pending: Vec<Source>,
     /// In the cut under way.
     adding: Vec<Source>,
+    /// Partitions whose bounds the scout could not be asked for yet.
+    unbounded: Vec<(u16, i32)>,
     /// Where an `exit_at_end` run ends, until the readers know.
     ends: Option<Vec<Place>>,
     ends_sent: bool,
@@ -104,6 +106,7 @@ impl Flow {
             stopping: false,
             pending: Vec::new(),
             adding: Vec::new(),
+            unbounded: Vec::new(),
             ends: None,
             ends_sent: false,
             began,
@@ -151,6 +154,12 @@ impl Task {
             }
             _ => {}
         }
+        if let Some(scout) = self.scout.as_ref().filter(|_| !self.flow.unbounded.is_empty()) {
+            // A scout that is behind is asked again.
+            if scout.try_send(Ask::Bounds(self.flow.unbounded.clone())).is_ok() {
+                self.flow.unbounded.clear();
+            }
+        }
         self.send_ends();
         Ok(())
     }
@@ -165,6 +174,11 @@ impl Task {
             reader::Event::Paused(_) => Ok(()),
             reader::Event::AtEnd => {
                 self.readers[reader].at_end = true;
+                Ok(())
+            }
+            reader::Event::OutOfRange { topic, partition } => {
+                // The next tick asks the scout.
+                self.flow.unbounded.push((topic, partition));
                 Ok(())
             }
             reader::Event::Broken { topic, partition, offset, reason } => {
@@ -185,6 +199,7 @@ impl Task {
                 self.flow.pending.extend(places.iter().map(source));
                 self.flow.due = Instant::now();
             }
+            Found::Bounds(bounds) => self.tell_readers(|_| Control::Bounds(bounds.clone())),
             Found::Ends(places) => self.flow.ends = Some(places),
             Found::Complete => {}
         }
@@ -309,6 +324,7 @@ impl Task {
         let sum = |count: fn(&writer::Gauge) -> &AtomicU64| -> u64 {
             self.writers.iter().map(|w| count(&w.gauge).load(Ordering::Relaxed)).sum()
         };
+        let lost = self.readers.iter().map(|r| r.gauge.lost_to_retention.load(Ordering::Relaxed)).sum();
         let (strangers, deleted_live) = (sum(|g| &g.strangers), sum(|g| &g.deleted_live));
         self.readers.clear();
         self.writers.clear();
@@ -327,6 +343,7 @@ impl Task {
             total: self.last.counts(),
             tally: self.last.tally(),
             broken: self.flow.broken,
+            lost_to_retention: lost,
             strangers,
             deleted_live,
         }

@@ -51,6 +51,8 @@ pub struct Settings {
 pub enum Control {
     /// Take these partitions too.
     Assign(Vec<Mark>),
+    /// The ends of the broker's log, for partitions that were [`Event::OutOfRange`].
+    Bounds(Vec<Bounds>),
     /// Stop each partition at this (topic, partition, offset), and say when all are there.
     EndAt(Vec<(u16, i32, i64)>),
     /// Publish what is in hand and rest; answered by [`Event::Paused`] with the same number once the ring is empty.
@@ -61,6 +63,15 @@ pub enum Control {
     Stop,
 }
 
+/// Where a partition's log begins and ends at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub topic: u16,
+    pub partition: i32,
+    pub low: i64,
+    pub high: i64,
+}
+
 /// From a reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -68,6 +79,8 @@ pub enum Event {
     Paused(u64),
     /// All partitions are at the end they were given.
     AtEnd,
+    /// The log does not hold the offset where this partition stands; it waits for [`Control::Bounds`].
+    OutOfRange { topic: u16, partition: i32 },
     /// A partition cannot be read on; the others go on.
     Broken { topic: u16, partition: i32, offset: i64, reason: String },
 }
@@ -86,6 +99,8 @@ pub struct Gauge {
     pub written: AtomicU64,
     pub filtered: AtomicU64,
     pub parked: AtomicU64,
+    /// Offsets that the broker's retention removed before they were read, in this run.
+    pub lost_to_retention: AtomicU64,
     /// It waits for room in its ring.
     pub blocked: AtomicBool,
     /// Kafka's timestamp of the newest record taken, milliseconds since the epoch.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Bounds;
 use super::kafka::{Catalog, FetchError, From};
 use crate::flow::cluster::{Cluster, Start};
 
@@ -46,6 +47,8 @@ pub struct Place {
 pub enum Ask {
     /// These partitions have a stored place: they are not resolved.
     Known(Vec<(u16, i32)>),
+    /// Where do the logs of these (topic, partition) begin and end? Asked until a broker answers.
+    Bounds(Vec<(u16, i32)>),
     /// Commit to the group. Newer asks overtake older ones.
     Commit(Vec<Place>),
 }
@@ -55,6 +58,8 @@ pub enum Ask {
 pub enum Found {
     /// New partitions, each with the place where it begins.
     Begins(Vec<Place>),
+    /// The answer to [`Ask::Bounds`].
+    Bounds(Vec<Bounds>),
     /// The ends of all partitions at this moment.
     Ends(Vec<Place>),
     /// All topics exist and every partition of them has been told.
@@ -66,6 +71,8 @@ pub struct Scout {
     settings: Settings,
     catalog: Catalog,
     known: Vec<(u16, i32)>,
+    /// Partitions whose bounds somebody waits for.
+    unbounded: Vec<(u16, i32)>,
     complete: bool,
     /// What is wrong at the moment, said once.
     trouble: Option<String>,
@@ -78,7 +85,15 @@ impl Scout {
     /// librdkafka refuses a setting.
     pub fn new(settings: Settings) -> Result<Scout, FetchError> {
         let catalog = Catalog::open(&settings.cluster, &settings.group_id)?;
-        Ok(Scout { settings, catalog, known: Vec::new(), complete: false, trouble: None, commit_fails: false })
+        Ok(Scout {
+            settings,
+            catalog,
+            known: Vec::new(),
+            unbounded: Vec::new(),
+            complete: false,
+            trouble: None,
+            commit_fails: false,
+        })
     }
 
     /// Until the engine drops its sender.
@@ -86,9 +101,15 @@ impl Scout {
         let mut look_at = Instant::now();
         loop {
             match asks.recv_deadline(look_at) {
-                Ok(ask) => self.answer(ask, asks),
+                Ok(ask) => {
+                    self.answer(ask, asks);
+                    if !self.unbounded.is_empty() {
+                        look_at = Instant::now();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
-                    let result = self.look(&report);
+                    let bounds = self.tell_bounds(&report);
+                    let result = self.look(&report).and_then(|missing| bounds.map(|()| missing));
                     let settled = self.complete && result.is_ok();
                     self.say(result);
                     look_at = Instant::now() + if settled { LOOK } else { LOOK_SOON };
@@ -103,6 +124,7 @@ impl Scout {
         for ask in std::iter::once(ask).chain(asks.try_iter()) {
             match ask {
                 Ask::Known(partitions) => self.known.extend(partitions),
+                Ask::Bounds(partitions) => self.unbounded.extend(partitions),
                 Ask::Commit(places) => newest = Some(places),
             }
         }
@@ -114,6 +136,26 @@ impl Scout {
                 log::warn!("{}: {e}; the offsets are safe here, only lag tools see older ones", self.settings.task);
             }
         }
+    }
+
+    fn tell_bounds(&mut self, report: &impl Fn(Found)) -> Result<(), FetchError> {
+        let mut found = Vec::new();
+        let mut failed = Ok(());
+        while let Some((topic, partition)) = self.unbounded.pop() {
+            match self.catalog.bounds(&self.settings.topics[usize::from(topic)], partition) {
+                Ok((low, high)) => found.push(Bounds { topic, partition, low, high }),
+                Err(error) => {
+                    // The others have their turn first.
+                    self.unbounded.insert(0, (topic, partition));
+                    failed = Err(error);
+                    break;
+                }
+            }
+        }
+        if !found.is_empty() {
+            report(Found::Bounds(found));
+        }
+        failed
     }
 
     fn look(&mut self, report: &impl Fn(Found)) -> Result<Vec<String>, FetchError> {

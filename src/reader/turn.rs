@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::kafka::{Fetch, From, Item};
 use super::outlet::{Outlet, Stopped};
 use super::work::{Tools, Value};
-use super::{Control, Event, Gauge, Settings, Shared, Wires};
+use super::{Bounds, Control, Event, Gauge, Settings, Shared, Wires};
 use crate::flow::clock;
 use crate::flow::record::Record;
 use crate::flow::span::Mark;
@@ -47,8 +47,18 @@ struct Desk {
 struct Partition {
     /// Where this run ends, if it does.
     end: Option<i64>,
+    state: State,
+}
+
+/// Whether a partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Live,
+    /// The log does not hold its place; the scout asks what it holds.
+    OutOfRange,
     /// It cannot be read on, or is not to be read.
-    idle: bool,
+    Idle,
 }
 
 impl Reader {
@@ -66,8 +76,8 @@ impl Reader {
         let fetch = Fetch::open(&settings.cluster, &settings.group_id, &settings.topics).map_err(|e| e.to_string())?;
         let marks = recover::fold_all(&maps.rings[settings.index])?;
         gauge.follow(&marks);
-        let idle = |m: &Mark| settings.dormant.contains(&m.topic);
-        let partitions = marks.iter().map(|m| Partition { end: None, idle: idle(m) }).collect();
+        let state = |m: &Mark| if settings.dormant.contains(&m.topic) { State::Idle } else { State::Live };
+        let partitions = marks.iter().map(|m| Partition { end: None, state: state(m) }).collect();
         let publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
         let tools = Tools::new(&settings, program);
         let outlet = Outlet::new(settings.clone(), publisher, maps.clone(), wires, gauge, shared);
@@ -95,7 +105,7 @@ impl Reader {
     /// wait -> take a batch -> work -> account.
     fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
-            if self.desk.obey(control) {
+            if self.desk.obey(control)? {
                 self.assign();
             }
         }
@@ -131,7 +141,7 @@ impl Reader {
     /// assignment; should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
         let marks = self.desk.outlet.publisher.marks();
-        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| !p.idle);
+        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| p.state == State::Live);
         let places: Vec<From<'_>> = live
             .map(|(m, _)| From {
                 topic: self.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
@@ -148,7 +158,7 @@ impl Reader {
 
 impl Desk {
     /// True where the assignment has changed.
-    fn obey(&mut self, control: Control) -> bool {
+    fn obey(&mut self, control: Control) -> Result<bool, Stopped> {
         match control {
             Control::Program(program) => self.tools.set_program(program),
             Control::EndAt(ends) => {
@@ -170,11 +180,18 @@ impl Desk {
                         None => self.leave(&mark),
                     }
                 }
-                return true;
+                return Ok(true);
+            }
+            Control::Bounds(all) => {
+                let mut found = false;
+                for bounds in all {
+                    found |= self.find_place(bounds)?;
+                }
+                return Ok(found);
             }
             Control::Pause(_) | Control::Resume | Control::Stop => {}
         }
-        false
+        Ok(false)
     }
 
     fn item(&mut self, item: Item<'_>) -> Result<(), Stopped> {
@@ -182,7 +199,7 @@ impl Desk {
             Item::Record(topic, record) => self.record(topic, &record),
             Item::End { topic, partition, offset } => {
                 let Some(row) = self.row(topic, partition) else { return Ok(()) };
-                if !self.partitions[row].idle && offset > self.outlet.publisher.marks()[row].next {
+                if self.partitions[row].state == State::Live && offset > self.outlet.publisher.marks()[row].next {
                     self.outlet.room()?;
                     let mark = self.outlet.publisher.mark(row);
                     (mark.next, mark.k) = (offset, 0);
@@ -190,20 +207,19 @@ impl Desk {
                 }
                 Ok(())
             }
-            Item::Broken { topic, partition, offset, reason } => {
+            Item::OutOfRange { topic, partition, reason } => {
                 if let Some(row) = self.row(topic, partition)
-                    && !std::mem::replace(&mut self.partitions[row].idle, true)
+                    && self.partitions[row].state == State::Live
                 {
-                    let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
-                    let next = self.outlet.publisher.marks()[row].next;
-                    let text = format!(
-                        "{name}/{partition} cannot be read on from offset {next}: {reason}; \
-                         this partition stops here, the others go on"
-                    );
-                    log::error!("{}: {text}", self.settings.task);
-                    self.outlet.gauge.last_error.set(text);
-                    self.outlet.report(Event::Broken { topic, partition, offset, reason });
-                    self.tell_end();
+                    self.partitions[row].state = State::OutOfRange;
+                    self.outlet.gauge.last_error.set(reason);
+                    self.outlet.report(Event::OutOfRange { topic, partition });
+                }
+                Ok(())
+            }
+            Item::Broken { topic, partition, reason, .. } => {
+                if let Some(row) = self.row(topic, partition) {
+                    self.give_up(row, reason);
                 }
                 Ok(())
             }
@@ -217,8 +233,8 @@ impl Desk {
     fn record(&mut self, topic: u16, record: &Record<'_>) -> Result<(), Stopped> {
         let Some(row) = self.row(topic, record.partition) else { return Ok(()) };
         let mark = self.outlet.publisher.marks()[row];
-        let Partition { end, idle } = self.partitions[row];
-        if idle || record.offset < mark.next {
+        let Partition { end, state } = self.partitions[row];
+        if state != State::Live || record.offset < mark.next {
             return Ok(());
         }
         if let Some(end) = end
@@ -244,6 +260,60 @@ impl Desk {
             self.outlet.publish()?;
         }
         Ok(())
+    }
+
+    /// The log does not hold the place of a partition. Where retention has removed what was not read yet, that is named,
+    /// counted, and left behind; a log that ends before the place is not the one that was read. True where the partition
+    /// is to be fetched again.
+    fn find_place(&mut self, Bounds { topic, partition, low, high }: Bounds) -> Result<bool, Stopped> {
+        let Some(row) = self.row(topic, partition).filter(|row| self.partitions[*row].state == State::OutOfRange)
+        else {
+            return Ok(false);
+        };
+        let next = self.outlet.publisher.marks()[row].next;
+        if next > high {
+            let reason = format!(
+                "its log ends at {high} now: it was cut, or the topic was made anew; to read what it holds, \
+                 take a new group_id with start set"
+            );
+            self.give_up(row, reason);
+            return Ok(false);
+        }
+        if next < low {
+            let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
+            let text = format!(
+                "{name}/{partition}: offsets {next} to {} are lost, {} in all: the broker's retention removed them before \
+                 they were read; it goes on at {low}",
+                low - 1,
+                low - next
+            );
+            log::error!("{}: {text}", self.settings.task);
+            self.outlet.gauge.last_error.set(text);
+            self.outlet.gauge.lost_to_retention.fetch_add((low - next) as u64, Ordering::Relaxed);
+            self.outlet.room()?;
+            let mark = self.outlet.publisher.mark(row);
+            (mark.next, mark.k) = (low, 0);
+            self.note_end(row);
+        }
+        self.partitions[row].state = State::Live;
+        Ok(true)
+    }
+
+    /// The partition stops here, loudly.
+    fn give_up(&mut self, row: usize, reason: String) {
+        if std::mem::replace(&mut self.partitions[row].state, State::Idle) == State::Idle {
+            return;
+        }
+        let Mark { topic, partition, next: offset, .. } = self.outlet.publisher.marks()[row];
+        let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
+        let text = format!(
+            "{name}/{partition} cannot be read on from offset {offset}: {reason}; \
+             this partition stops here, the others go on"
+        );
+        log::error!("{}: {text}", self.settings.task);
+        self.outlet.gauge.last_error.set(text);
+        self.outlet.report(Event::Broken { topic, partition, offset, reason });
+        self.tell_end();
     }
 
     /// The ring's partition table is full.
@@ -272,7 +342,7 @@ impl Desk {
     /// Says so once every partition that has an end has come to it.
     fn tell_end(&mut self) {
         let marks = self.outlet.publisher.marks();
-        let there = |(p, m): (&Partition, &Mark)| p.idle || p.end.is_none_or(|end| m.next >= end);
+        let there = |(p, m): (&Partition, &Mark)| p.state == State::Idle || p.end.is_none_or(|end| m.next >= end);
         if self.ends_known && self.partitions.iter().zip(marks).all(there) {
             self.outlet.report(Event::AtEnd);
         }

@@ -71,6 +71,8 @@ pub enum Item<'a> {
     Record(u16, Record<'a>),
     /// Nothing more stands before `offset` for now.
     End { topic: u16, partition: i32, offset: i64 },
+    /// The broker's log does not hold the place where the partition stands.
+    OutOfRange { topic: u16, partition: i32, reason: String },
     /// The partition cannot be read on from where it stands.
     Broken { topic: u16, partition: i32, offset: i64, reason: String },
     /// Something that librdkafka mends by itself.
@@ -231,6 +233,8 @@ impl Batch<'_> {
                 let reason = if reason.is_empty() { error_text(error) } else { reason };
                 if is_mended_by_itself(error) {
                     Item::Trouble(reason)
+                } else if error == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET {
+                    Item::OutOfRange { topic, partition, reason }
                 } else {
                     Item::Broken { topic, partition, offset, reason }
                 }
