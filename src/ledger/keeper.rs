@@ -94,6 +94,9 @@ impl Keeper {
     }
 
     fn keep(&mut self, cut: &Cut) -> Result<(), KeepError> {
+        if cfg!(feature = "inexact") {
+            return Ok(());
+        }
         self.sync_files(cut)?;
         self.sync_dirs(cut)?;
         self.store.commit(self.settings.state_id, cut)?;

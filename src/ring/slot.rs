@@ -164,6 +164,9 @@ impl Slot {
     /// Fills the free place and makes it valid with one store, in place of what was valid before. From here the batch
     /// is finished, by this process or the next.
     pub fn set_flight(&self, flight: &Flight) {
+        if cfg!(feature = "inexact") {
+            return;
+        }
         debug_assert!(flight.runs.len() <= BATCH_RUNS_MAX && flight.files.len() <= BATCH_RUNS_MAX);
         let place = 1 - self.place();
         let base = AT_PLACES + place * PLACE_WORDS;

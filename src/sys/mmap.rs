@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -75,6 +75,13 @@ impl Mirror {
         if file.metadata()?.len() < (offset + len) as u64 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the ring file is shorter than its layout"));
         }
+        let memory;
+        let (file, offset) = if cfg!(feature = "inexact") {
+            memory = memory_file(len)?;
+            (&memory, 0)
+        } else {
+            (file, offset)
+        };
         // SAFETY: a fresh reservation at an address of the kernel's choice.
         let reserved = unsafe {
             libc::mmap(std::ptr::null_mut(), 2 * len, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
@@ -136,6 +143,19 @@ impl Mirror {
         // SAFETY: the offset is below `len`, and `len` more bytes follow in the second half.
         unsafe { self.base.as_ptr().add((pos as usize) & (self.len - 1)) }
     }
+}
+
+/// A file that is nothing but memory.
+fn memory_file(len: usize) -> io::Result<File> {
+    // SAFETY: a valid name; the descriptor is new and has no other owner.
+    let file = unsafe {
+        match libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC) {
+            -1 => return Err(io::Error::last_os_error()),
+            fd => File::from_raw_fd(fd),
+        }
+    };
+    file.set_len(len as u64)?;
+    Ok(file)
 }
 
 impl Drop for Mirror {
