@@ -66,6 +66,7 @@ pub fn new_maps(
         files,
         seq: cut.seq,
         seq_limit: cut.seq_limit,
+        committed: cut.number,
     };
     MapSet::create(&places.state_dir, shape, &contents).map_err(io_at("cannot make maps in", &places.state_dir))
 }

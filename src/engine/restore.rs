@@ -273,6 +273,7 @@ fn reshaped(maps: &MapSet, marks: Vec<Mark>, shape: Shape, boot_id: u128) -> Res
         files: spread_files(files, shape.writers),
         seq: maps.slots[0].seq(),
         seq_limit: maps.slots[0].seq_limit(),
+        committed: maps.slots[0].committed(),
     })
 }
 

@@ -11,12 +11,13 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
+use super::guard;
 use crate::flow::span::{Mark, checksum};
 use crate::flow::tally::Tally;
 use crate::sys::mmap::{Mirror, PAGE, Words};
 
 /// Changes with every change of the layout of ring or slot.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Readers and writers of one task: their numbers fit one word's bits.
 pub const THREADS_MAX: usize = 64;
 /// Partitions that one reader may own.
@@ -34,7 +35,7 @@ const AT_WORK: usize = 32;
 const AT_DEATHS: usize = 40;
 const AT_SUSPECT: usize = 48;
 pub(super) const AT_TALLY: usize = 64;
-const AT_TOPICS: usize = 128;
+pub(super) const AT_TOPICS: usize = 128;
 pub(super) const AT_TABLE: usize = AT_TOPICS + TOPICS_MAX * TOPIC_BYTES / 8;
 const HEADER_WORDS: usize = AT_TABLE + PARTITIONS_MAX * Mark::WORDS;
 /// Bytes of the ring file before its data.
@@ -151,20 +152,25 @@ impl Ring {
 
     /// Everything below is applied, folded and free.
     pub fn tail(&self) -> u64 {
-        self.head.at(AT_TAIL).load(Ordering::Acquire)
+        guard::number(self.head.at(AT_TAIL).load(Ordering::Acquire))
     }
 
     pub fn set_tail(&self, pos: u64) {
-        release(self.head.at(AT_TAIL), pos);
+        release(self.head.at(AT_TAIL), guard::sealed(pos));
     }
 
     /// Everything below is published.
     pub fn head(&self) -> u64 {
-        self.head.at(AT_HEAD).load(Ordering::Acquire)
+        guard::number(self.head.at(AT_HEAD).load(Ordering::Acquire))
     }
 
     pub fn is_empty(&self) -> bool {
         self.tail() == self.head()
+    }
+
+    /// True where nobody has changed the ends that the last process stored.
+    pub fn is_whole(&self) -> bool {
+        [AT_TAIL, AT_HEAD].iter().all(|at| guard::is_whole(self.head.at(*at).load(Ordering::Acquire)))
     }
 
     pub fn is_suspect(&self) -> bool {
@@ -173,7 +179,7 @@ impl Ring {
 
     /// A sync of this task's files failed: nobody shall believe these maps again.
     pub fn set_suspect(&self) {
-        release(self.head.at(AT_SUSPECT), 1);
+        release(self.head.at(AT_SUSPECT), u64::MAX);
     }
 
     pub fn begin_work(&self, work: Work) {
@@ -230,6 +236,11 @@ impl Ring {
         all.take_while(|w| *w != [0; Mark::WORDS]).map(|w| Mark::from_words(&w)).collect()
     }
 
+    /// True where a kill fell into the first store of this mark: its checksum, stored last, is missing.
+    pub fn is_half_made(&self, row: usize) -> bool {
+        self.head.at(AT_TABLE + (row + 1) * Mark::WORDS - 1).load(Ordering::Acquire) == 0
+    }
+
     pub fn set_mark(&self, row: usize, mark: &Mark) {
         let at = AT_TABLE + row * Mark::WORDS;
         mark.words().iter().enumerate().for_each(|(i, w)| self.head.at(at + i).store(*w, Ordering::Release));
@@ -264,7 +275,7 @@ impl Ring {
         for (i, word) in [ENTRY_MAGIC, crc].iter().chain(&shape).enumerate() {
             head[i * 8..i * 8 + 8].copy_from_slice(&word.to_le_bytes());
         }
-        release(self.head.at(AT_HEAD), pos + len);
+        release(self.head.at(AT_HEAD), guard::sealed(pos + len));
     }
 
     /// The published entry at `pos`, checked.

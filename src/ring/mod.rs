@@ -5,6 +5,7 @@
 //! both and tells what is still owed. The order of stores is the whole point: every publishing store has a compiler
 //! fence on both sides, because a release store does not keep later stores from moving up.
 
+mod guard;
 pub mod layout;
 #[cfg(test)]
 mod model;

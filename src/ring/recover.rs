@@ -54,7 +54,7 @@ pub fn fold_all(ring: &Ring) -> Result<Vec<Mark>, String> {
     }
     let mut marks = ring.marks();
     // A kill while a partition was being added: the ledger has it, and it is added again.
-    if marks.last() == Some(&None) {
+    if marks.last() == Some(&None) && ring.is_half_made(marks.len() - 1) {
         marks.pop();
     }
     marks

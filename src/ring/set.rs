@@ -55,6 +55,8 @@ pub struct Contents {
     pub files: Vec<Vec<(Row, State, u64, file::Identity)>>,
     pub seq: u64,
     pub seq_limit: u64,
+    /// The newest checkpoint.
+    pub committed: u64,
 }
 
 impl Contents {
@@ -103,6 +105,9 @@ impl MapSet {
         }
         let rings = (0..shape.readers).map(|i| open_ring(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
         let slots = (0..shape.writers).map(|i| open_slot(&dir, i, &identity)).collect::<Result<Vec<_>, _>>()?;
+        if !rings.iter().all(|r| r.is_whole()) || !slots.iter().all(|s| s.is_whole()) {
+            return Err(OpenError::Damaged("a position or length in them was changed".into()));
+        }
         if rings.iter().any(|r| r.is_suspect()) {
             return Err(OpenError::Suspect);
         }
@@ -152,6 +157,7 @@ impl MapSet {
                 slot.set_state(at, row, *state);
             }
             slot.set_seq(contents.seq, contents.seq_limit);
+            slot.set_committed(contents.committed);
             identity(Identity::SLOT, index).store(slot.header());
             set.slots.push(Arc::new(slot));
         }

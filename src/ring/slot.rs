@@ -1,13 +1,14 @@
 //! A writer's slot: its file table, how far it has applied each ring, and the batch it has in flight.
 //!
 //! ```text
-//! identity | file number and its limit (writer 0's counts) | applied per ring | in flight | file table
+//! identity | file number, its limit, newest checkpoint (writer 0's count) | applied per ring | in flight | file table
 //! ```
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering;
 
+use super::guard;
 use super::layout::{THREADS_MAX, release};
 use super::publish::RUNS_MAX;
 use crate::flow::name::NAME_MAX_BYTES;
@@ -22,6 +23,7 @@ pub const FILES_MAX: usize = 8192;
 
 const AT_SEQ: usize = 16;
 const AT_SEQ_LIMIT: usize = 17;
+const AT_COMMITTED: usize = 18;
 const AT_APPLIED: usize = 32;
 pub(super) const AT_FLIGHT: usize = AT_APPLIED + THREADS_MAX;
 /// Two places for a batch: one is filled while the other is valid.
@@ -127,38 +129,65 @@ impl Slot {
         self.map.at(at).store(value, Ordering::Release);
     }
 
+    fn number(&self, at: usize) -> u64 {
+        guard::number(self.get(at))
+    }
+
+    fn set_number(&self, at: usize, number: u64) {
+        self.set(at, guard::sealed(number));
+    }
+
+    /// True where nobody has changed the numbers that the last process stored.
+    pub fn is_whole(&self) -> bool {
+        let heads = (AT_SEQ..=AT_COMMITTED).chain(AT_APPLIED..AT_APPLIED + THREADS_MAX);
+        let lengths = (0..FILES_MAX).map(|row| AT_TABLE + row * ROW_WORDS + 1);
+        heads.chain(lengths).all(|at| guard::is_whole(self.get(at)))
+    }
+
     /// The next file number (of writer 0's slot, for the whole task).
     pub fn seq(&self) -> u64 {
-        self.get(AT_SEQ)
+        self.number(AT_SEQ)
     }
 
     /// Numbers below it may be taken; it rises with checkpoints.
     pub fn seq_limit(&self) -> u64 {
-        self.get(AT_SEQ_LIMIT)
+        self.number(AT_SEQ_LIMIT)
     }
 
     pub fn set_seq(&self, seq: u64, limit: u64) {
-        self.set(AT_SEQ, seq);
-        self.set(AT_SEQ_LIMIT, limit);
+        self.set_number(AT_SEQ, seq);
+        self.set_number(AT_SEQ_LIMIT, limit);
     }
 
     pub fn set_seq_limit(&self, limit: u64) {
-        self.set(AT_SEQ_LIMIT, limit);
+        self.set_number(AT_SEQ_LIMIT, limit);
+    }
+
+    /// The newest checkpoint that these maps have seen committed.
+    pub fn committed(&self) -> u64 {
+        self.number(AT_COMMITTED)
+    }
+
+    pub fn set_committed(&self, number: u64) {
+        self.set_number(AT_COMMITTED, number);
     }
 
     /// A file number that nobody had before; `None` until the next checkpoint raises the limit.
     pub fn take_seq(&self) -> Option<u64> {
-        let step = |seq| (seq < self.seq_limit()).then_some(seq + 1);
-        self.map.at(AT_SEQ).fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok()
+        let step = |word| {
+            let seq = guard::number(word);
+            (seq < self.seq_limit()).then(|| guard::sealed(seq + 1))
+        };
+        self.map.at(AT_SEQ).fetch_update(Ordering::AcqRel, Ordering::Acquire, step).ok().map(guard::number)
     }
 
     /// The ring position up to which this writer has appended all its runs.
     pub fn applied(&self, ring: usize) -> u64 {
-        self.get(AT_APPLIED + ring)
+        self.number(AT_APPLIED + ring)
     }
 
     pub fn set_applied(&self, ring: usize, pos: u64) {
-        release(self.map.at(AT_APPLIED + ring), pos);
+        release(self.map.at(AT_APPLIED + ring), guard::sealed(pos));
     }
 
     /// Fills the free place and makes it valid with one store, in place of what was valid before. From here the batch
@@ -270,17 +299,19 @@ impl Slot {
     }
 
     pub fn set_state(&self, at: usize, row: &Row, state: State) {
-        let word = (row.name.len() as u64) << 32 | (row.kind as u64) << 8 | state as u64;
+        // The state stands twice: a flipped byte of it is seen.
+        let states = u64::from(!(state as u8)) << 16 | state as u64;
+        let word = (row.name.len() as u64) << 32 | states | (row.kind as u64) << 8;
         release(self.map.at(AT_TABLE + at * ROW_WORDS), word);
     }
 
     /// Bytes after the last append of ours.
     pub fn length(&self, at: usize) -> u64 {
-        self.get(AT_TABLE + at * ROW_WORDS + 1)
+        self.number(AT_TABLE + at * ROW_WORDS + 1)
     }
 
     pub fn set_length(&self, at: usize, length: u64) {
-        self.set(AT_TABLE + at * ROW_WORDS + 1, length);
+        self.set_number(AT_TABLE + at * ROW_WORDS + 1, length);
     }
 
     pub fn set_identity(&self, at: usize, identity: Identity) {
@@ -312,6 +343,9 @@ impl Slot {
             return Ok(None);
         }
         let damaged = || format!("row {at} of the file table is damaged");
+        if head >> 16 & 0xffff != !head & 0xff {
+            return Err(damaged());
+        }
         let state = match head & 0xff {
             1 => State::Planned,
             2 => State::Created,

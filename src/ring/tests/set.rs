@@ -3,11 +3,14 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{RING_SIZE, mark};
+use super::{RING_SIZE, mark, publish_one};
 use crate::flow::tally::{Code, Tally};
+use crate::ring::layout::{AT_TABLE as RING_TABLE, AT_TOPICS};
+use crate::ring::publish::Publisher;
+use crate::ring::recover::entries;
 use crate::ring::set::{Contents, MapSet, OpenError, Shape};
-use crate::ring::slot::{Kind, Row, State};
-use crate::sys::file::Identity;
+use crate::ring::slot::{AT_FLIGHT, AT_TABLE as SLOT_TABLE, Flight, FlightFile, FlightRun, Kind, Row, State};
+use crate::sys::file::{self, Identity};
 
 const BOOT: u128 = 0x1234_5678_9abc_def0_0fed_cba9_8765_4321;
 
@@ -30,6 +33,7 @@ fn contents(shape: Shape, set_id: u64) -> Contents {
             .collect(),
         seq: 40,
         seq_limit: 90,
+        committed: 7,
     }
 }
 
@@ -160,4 +164,63 @@ fn what_does_not_fit_is_refused_and_the_current_maps_stay() {
     refused(shape(1, 1), &|c| c.files[0] = vec![c.files[0][0].clone(); 8193]);
     assert_eq!(MapSet::open(dir.path(), BOOT).unwrap().set_id, 1);
     assert_eq!(maps_dirs(dir.path()), ["maps.1"]);
+}
+
+/// What maps tell, but for the statistics by code and the record in hand.
+fn story(dir: &Path) -> Result<String, String> {
+    let set = MapSet::open(dir, BOOT).map_err(|e| e.to_string())?;
+    let mut told = format!("{:?} {}", set.shape, set.set_id);
+    for ring in &set.rings {
+        let owed = entries(ring)?.iter().map(|e| (e.pos, e.runs().count())).collect::<Vec<_>>();
+        told += &format!("{:?} {owed:?} {:?}", (ring.tail(), ring.head()), ring.marks());
+        let rows = ring.marks().len();
+        if let Some(row) = (0..rows).find(|row| ring.marks()[*row].is_none()) {
+            return Err(format!("row {row}"));
+        }
+    }
+    for slot in &set.slots {
+        let applied: Vec<u64> = (0..set.rings.len()).map(|r| slot.applied(r)).collect();
+        let lengths: Vec<u64> = slot.rows()?.iter().map(|(at, ..)| slot.length(*at)).collect();
+        told += &format!("{:?} {applied:?} {:?} {lengths:?}", slot.flight()?, slot.rows()?);
+        told += &format!("{:?}", (slot.seq(), slot.seq_limit(), slot.committed()));
+    }
+    Ok(told)
+}
+
+#[test]
+fn every_changed_byte_of_the_heads_is_seen_or_tells_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = create(dir.path(), shape(1, 1), 99);
+    let mut publisher = Publisher::new(set.rings[0].clone(), set.rings[0].marks().into_iter().flatten().collect());
+    publish_one(&mut publisher, b"line\n", &[(0, 9)]);
+    publish_one(&mut publisher, b"another line\n", &[(0, 10)]);
+    set.slots[0].set_applied(0, 64);
+    set.slots[0].set_flight(&Flight {
+        files: vec![FlightFile { row: 0, start: 1000, added: 5 }],
+        runs: vec![FlightRun { file: 0, ring: 0, pos: 64, len: 5 }],
+        applied: vec![(0, set.rings[0].head())],
+    });
+    drop((publisher, set));
+    let whole = story(dir.path()).unwrap();
+    // Heads, two rows of the partition table; numbers, batch in flight, two rows of the file table.
+    let ring = (0..AT_TOPICS * 8).chain(RING_TABLE * 8..RING_TABLE * 8 + 3 * 64);
+    let slot = (0..AT_FLIGHT * 8 + 200).chain(SLOT_TABLE * 8..SLOT_TABLE * 8 + 2 * 512);
+    for (name, bytes) in [("ring.0", ring.collect::<Vec<_>>()), ("slot.0", slot.collect())] {
+        let file = file::open_map(&dir.path().join("current").join(name)).unwrap();
+        let mut seen = 0;
+        for at in bytes {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at as u64).unwrap();
+            for change in [0x01, 0x80, 0xff] {
+                file.write_all_at(&[byte[0] ^ change], at as u64).unwrap();
+                match story(dir.path()) {
+                    Ok(told) => assert_eq!(told, whole, "{name}, byte {at} ^ {change:#x}"),
+                    Err(_) => seen += 1,
+                }
+            }
+            file.write_all_at(&byte, at as u64).unwrap();
+        }
+        assert!(seen > 3 * 200, "{name}: {seen} changes were seen");
+    }
+    assert_eq!(story(dir.path()), Ok(whole));
 }
