@@ -43,7 +43,8 @@ pub struct Seen {
 }
 
 struct Followed {
-    file: File,
+    /// None once it is gone and was finished: held open it would keep its place on the disk.
+    file: Option<File>,
     content: Vec<u8>,
     length: u64,
     gone: bool,
@@ -152,7 +153,7 @@ fn find_new(dir: &Path, followed: &mut BTreeMap<PathBuf, Followed>, findings: &m
         }
         match File::open(&path) {
             Ok(file) => {
-                let fresh = Followed { file, content: Vec::new(), length: 0, gone: false };
+                let fresh = Followed { file: Some(file), content: Vec::new(), length: 0, gone: false };
                 followed.insert(path, fresh);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => findings.push(Finding::Gone { path }),
@@ -163,7 +164,8 @@ fn find_new(dir: &Path, followed: &mut BTreeMap<PathBuf, Followed>, findings: &m
 
 /// Reads what the file has grown by; gives the number of bytes.
 fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut Vec<Finding>) -> usize {
-    let now = file.file.metadata().expect("fstat");
+    let Some(open) = &mut file.file else { return 0 };
+    let now = open.metadata().expect("fstat");
     if now.len() < file.length {
         findings.push(Finding::Shrank { path: path.to_owned(), from: file.length, to: now.len() });
     }
@@ -174,13 +176,16 @@ fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut V
     }
     let before = file.content.len();
     loop {
-        match file.file.read(buffer).expect("read") {
+        match open.read(buffer).expect("read") {
             0 => break,
             count => file.content.extend_from_slice(&buffer[..count]),
         }
     }
     // A length once read is a length the file has had, even if fstat came too early to see it.
     file.length = now.len().max(file.content.len() as u64);
+    if file.gone && now.mode() & 0o222 == 0 {
+        file.file = None;
+    }
     file.content.len() - before
 }
 

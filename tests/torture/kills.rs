@@ -1,0 +1,78 @@
+//! kill -9 at random moments, at full load, with another layout now and then.
+
+use std::time::{Duration, Instant};
+
+use crate::course::{Course, Dice, Ground, Outcome};
+use crate::support::Order;
+
+/// Kills over one topic and one set of files; then a new one, so that a tailer's memory stays small.
+const KILLS_PER_COURSE: u64 = 50;
+/// Records that stand in the topic before a start, and those that come in while it runs.
+const BACKLOG: usize = 500;
+const FLOW: usize = 4_000;
+
+pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut dice = Dice(ground.seed);
+    while outcome.times < times {
+        let kills = KILLS_PER_COURSE.min(times - outcome.times);
+        course(ground, kills, &mut dice, &mut outcome);
+    }
+    outcome
+}
+
+fn course(ground: &Ground<'_>, kills: u64, dice: &mut Dice, outcome: &mut Outcome) {
+    let mut course = Course::new(ground.kafka, "kill9", ground.seed + outcome.times);
+    course.configure(&layout(dice));
+    let tailer = course.tailer();
+    for _ in 0..kills {
+        course.produce(BACKLOG);
+        let flow = course.make(FLOW);
+        let (kafka, topic) = (course.kafka, course.topic.clone());
+        std::thread::scope(|scope| {
+            let feed = scope.spawn(move || kafka.produce(&topic, flow));
+            // Half of the kills come at any moment from exec on, the others after the first new line.
+            if dice.below(2) == 0 {
+                let mut run = course.site.start(&[]);
+                pass(Duration::from_micros(dice.below(300_000)));
+                assert!(run.ended().is_none(), "it ended by itself:\n{}", course.log_end());
+                run.kill9();
+            } else {
+                let run = course.start_to_first_line(outcome);
+                let mut run = run.unwrap_or_else(|| panic!("it ended by itself:\n{}", course.log_end()));
+                pass(Duration::from_micros(dice.below(200_000)));
+                run.kill9();
+            }
+            feed.join().expect("the producer");
+        });
+        outcome.times += 1;
+        if dice.below(4) == 0 {
+            course.configure(&layout(dice));
+        }
+    }
+    course.run_to_the_end();
+    // A partition that changes its lane goes on in a file that may have been there before.
+    course.judge(&tailer.finish(), Order::PerFile, outcome);
+}
+
+/// Small rings and files and checkpoints all the time: every rule has its chance to fail.
+fn layout(dice: &mut Dice) -> String {
+    let lanes = dice.one_of(&[1, 2, 3, 7]);
+    let deliver_by = if dice.below(2) == 0 { "deliver_by = \"role_id\"\n" } else { "" };
+    format!(
+        "readers = {}\nwriters = {}\nlanes = {lanes}\n{deliver_by}ring_size = \"{}MiB\"\nmax_line_bytes = \"64KiB\"\n\
+         rotate_size = \"{}KiB\"\ncheckpoint_interval = \"{}ms\"\nfile_name = \"{{lane}}_log.%Y-%m-%d_{{seq}}\"\n",
+        1 + dice.below(3),
+        1 + dice.below(3),
+        dice.one_of(&[1, 2, 8]),
+        dice.one_of(&[64, 1024, 4096]),
+        dice.one_of(&[100, 300, 2000]),
+    )
+}
+
+fn pass(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::thread::sleep(time.saturating_sub(began.elapsed()).min(Duration::from_micros(500)));
+    }
+}
