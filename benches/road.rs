@@ -193,6 +193,7 @@ fn maps(dir: &std::path::Path) -> std::io::Result<MapSet> {
         files: vec![Vec::new()],
         seq: 1,
         seq_limit: 1000,
+        committed: 0,
     };
     MapSet::create(dir, shape, &contents)
 }
