@@ -60,6 +60,9 @@ pub enum Command {
     /// It checks exactly what `run` checks. Exit code 0: `run` would start with it; 1: there are problems.
     #[command(after_help = "Example: logmill check --config conf/logmill.toml")]
     Check(Check),
+    /// Reads a ledger that may be damaged; `run` starts it for itself
+    #[command(hide = true)]
+    CheckLedger(CheckLedger),
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +124,11 @@ pub struct Check {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckLedger {
+    pub dir: PathBuf,
 }
 
 /// Where the rules of a dry run come from.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use logmill::cli::{self, Cli, Command};
 use logmill::conf::{self, Loaded};
-use logmill::engine::{Engine, Mode};
+use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, thread};
 use logmill::{demo, dry_run};
 
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Check(check) => self::check(&check.config),
         Command::Transform(transform) => self::transform(&transform),
         Command::Demo(demo) => self::demo(demo),
+        Command::CheckLedger(check) => return engine::check_ledger(&check.dir),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

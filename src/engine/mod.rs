@@ -3,6 +3,7 @@
 //! Threads do the work and report; nothing here waits for a disk, a broker or a thread, but for the start and the end.
 
 mod ground;
+mod heal;
 mod power_loss;
 mod progress;
 mod remote;
@@ -29,6 +30,7 @@ use crate::sys::{file, thread};
 use crate::transform::Program;
 use ground::Ground;
 pub use ground::RestoreError;
+pub use heal::check_ledger;
 use progress::Progress;
 pub use remote::Remote;
 use restore::Restored;
@@ -130,7 +132,7 @@ impl Engine {
                 }
                 _ => at("cannot lock")(e),
             })?;
-        let store = Arc::new(Store::open(&data_dir.join("ledger"))?);
+        let store = Arc::new(heal::open_ledger(data_dir)?);
         let (sender, events) = bounded(EVENTS_MAX);
         watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
         let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;

@@ -96,7 +96,10 @@ fn cut_back(task: &Deliver, places: &Places, mark: &FileMark) -> Result<Option<F
             log::warn!("{}: the last bytes of {} are not saved: {e}", task.name, path.display());
         }
         log::warn!("{}: {} goes back from {length} to {} bytes", task.name, path.display(), mark.length);
-        let cut = file::open_map(&path).and_then(|f| f.set_len(mark.length).and_then(|()| file::sync_data(&f)));
+        let mode = if mark.failures { file::PRIVATE_FILE_MODE } else { file::FILE_MODE };
+        let cut = file::set_mode(&opened, mode)
+            .and_then(|()| file::open_map(&path))
+            .and_then(|f| f.set_len(mark.length).and_then(|()| file::sync_data(&f)));
         cut.map_err(io_at("cannot cut", &path))?;
     }
     let row = Row {

@@ -16,7 +16,9 @@ use crate::flow::clock;
 use crate::flow::name::Template;
 use crate::flow::span::Mark;
 use crate::ledger::cut::{Cut, Output, SEQ_STEP, Topic};
+use crate::ledger::keeper::{self, Keeper};
 use crate::ledger::store::Store;
+use crate::ledger::{snapshot, witness};
 use crate::ring::layout::Work;
 use crate::ring::recover::fold_all;
 use crate::ring::set::{Contents, MapSet, OpenError, Shape};
@@ -59,10 +61,11 @@ pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError
     let places = places(task, ground, state_id)?;
     let state_is_new = state.is_none();
     let mut cut = match state {
-        Some((_, cut)) => same_directory(task, cut, dir_id)?,
+        Some((_, cut)) => same_directory(task, newest(task, cut, &places), dir_id)?,
         None => first_cut(task, dir_id, &places)?,
     };
     let known_topics = cut.topics.len();
+    let seen = witness::read(&task.dir, state_id).map_err(io_at("cannot read the witness in", &task.dir))?;
     for name in &task.topics {
         if !cut.topics.iter().any(|t| t.name == *name) {
             cut.topics.push(Topic { name: name.clone(), id: String::new() });
@@ -74,18 +77,36 @@ pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError
     let mounts = [file::mount_id(&places.state_dir), file::mount_id(&task.dir)];
     let same_mounts = cut.mounts == mounts && mounts.iter().all(Option::is_some);
     cut.mounts = mounts;
-    let (maps, deadly) = match open(&places, ground, &cut, same_mounts) {
-        Ok(maps) => after_kill(task, &places, maps, ground, began)?,
+    let opened = open(&places, ground, (&cut, seen), same_mounts);
+    if let Err(why) = &opened
+        && seen > cut.number
+        && !cut.rebuilt
+    {
+        return Err(old_copy(task, &places, &cut, seen, why));
+    }
+    let kept = cut.number;
+    cut.number = cut.number.max(seen);
+    let (maps, deadly) = match opened {
+        Ok(maps) => {
+            cut.number = cut.number.max(maps.slots[0].committed());
+            after_kill(task, &places, maps, ground, began)?
+        }
         Err(_) if state_is_new => (power_loss::new_maps(task, &places, &cut, Vec::new(), ground)?, Vec::new()),
         Err(why) => {
-            log::warn!("{}: {why}; files go back to checkpoint {}", task.name, cut.number);
+            let taken = clock::civil(cut.taken_ms, 0);
+            log::warn!("{}: {why}; files go back to checkpoint {kept} of {taken} UTC", task.name);
             (power_loss::restore(task, &places, &mut cut, (state_id, ground))?, Vec::new())
         }
     };
     // Durable before anything is fetched: topics, templates, mounts, and the set that these maps belong to.
+    let rebuilt = std::mem::take(&mut cut.rebuilt);
     ground.store.commit(state_id, &cut)?;
     let maps = Arc::new(maps);
     let new_topics = (known_topics..cut.topics.len()).map(|t| t as u16).collect();
+    if rebuilt {
+        cut = settle(task, &places, &maps, &cut, (state_id, ground))?;
+    }
+    snapshot::write(&places.snapshots_dir, &cut).map_err(io_at("cannot write into", &places.snapshots_dir))?;
     Ok(Restored { state_id, maps, cut, places, deadly, new_topics, lock })
 }
 
@@ -168,6 +189,7 @@ fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, Restor
         seq_limit: seq + SEQ_STEP,
         mounts: [None, None],
         taken_ms: clock::now_ms(),
+        rebuilt: false,
     })
 }
 
@@ -184,11 +206,49 @@ fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, Rest
     )))
 }
 
-fn open(places: &Places, ground: &Ground, cut: &Cut, same_mounts: bool) -> Result<MapSet, OpenError> {
+/// The ledger's cut, or a flat copy that is younger: the database itself has gone back then.
+fn newest(task: &Deliver, cut: Cut, places: &Places) -> Cut {
+    let flat = snapshot::read(&places.snapshots_dir).ok().and_then(|all| all.into_iter().next());
+    match flat.filter(|flat| flat.number > cut.number) {
+        None => cut,
+        Some(flat) => {
+            let (old, new) = (cut.number, flat.number);
+            log::error!(
+                "{}: the ledger holds checkpoint {old}, its flat copy {new}; the younger one counts",
+                task.name
+            );
+            flat
+        }
+    }
+}
+
+/// The files know of younger checkpoints than the data directory, and nothing in it can tell what became of them.
+fn old_copy(task: &Deliver, places: &Places, cut: &Cut, seen: u64, why: &OpenError) -> RestoreError {
+    RestoreError::Refused(format!(
+        "the data directory is an old copy: it holds checkpoint {} of {} UTC ({why}), while the files in {} have seen \
+         checkpoint {seen}. To go on from it would write lines a second time. Bring the newest data directory back; or \
+         go on with a new group_id and start set to the moment from which it shall deliver; or, to go back to that \
+         checkpoint and have everything younger set aside and delivered again, remove {} and {}",
+        cut.number,
+        clock::civil(cut.taken_ms, 0),
+        task.dir.display(),
+        task.dir.join(witness::FILE).display(),
+        places.state_dir.join("current").display()
+    ))
+}
+
+/// `seen` is what the witness in the output directory knows.
+fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts: bool) -> Result<MapSet, OpenError> {
     let maps = MapSet::open(&places.state_dir, ground.boot_id)?;
     if maps.set_id != cut.set_id {
         return Err(OpenError::Damaged("they are not of the set that the ledger knows".into()));
     }
+    let committed = maps.slots[0].committed();
+    // A kill may fall between the ledger's commit and the note of it in the maps.
+    if committed < seen || committed + 1 < cut.number {
+        return Err(OpenError::Damaged(format!("they are an old copy: they have seen checkpoint {committed} at most")));
+    }
+    strict::check_maps(&maps, cut).map_err(OpenError::Damaged)?;
     if !same_mounts {
         strict::check(&maps, cut, places).map_err(OpenError::Damaged)?;
     }
@@ -254,6 +314,33 @@ fn after_kill(
     let maps =
         MapSet::create(&places.state_dir, shape, &contents).map_err(io_at("cannot make maps in", &places.state_dir))?;
     Ok((maps, deadly))
+}
+
+/// A checkpoint of maps at rest, durable before anything else happens.
+pub(super) fn settle(
+    task: &Deliver,
+    places: &Places,
+    maps: &Arc<MapSet>,
+    last: &Cut,
+    (state_id, ground): (u64, &Ground),
+) -> Result<Cut, RestoreError> {
+    let settings = keeper_settings(task, places, state_id);
+    let cut = Cut::take(last, maps, &[], clock::now_ms()).map_err(RestoreError::Refused)?;
+    let keeper = Keeper::new(settings, ground.store.clone(), maps.clone(), last);
+    let keeper = keeper.map_err(io_at("cannot open", &places.dir))?;
+    keeper.keep_one(&cut).map_err(RestoreError::Refused)?;
+    Ok(cut)
+}
+
+/// The same for the running keeper and for the one that a start needs.
+pub(super) fn keeper_settings(task: &Deliver, places: &Places, state_id: u64) -> keeper::Settings {
+    keeper::Settings {
+        task: task.name.clone(),
+        state_id,
+        dir: places.dir.clone(),
+        failures_dir: places.failures_dir.clone(),
+        snapshots_dir: places.snapshots_dir.clone(),
+    }
 }
 
 /// The same marks and files, spread over another number of readers and writers.

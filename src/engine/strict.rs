@@ -26,7 +26,7 @@ pub fn check(maps: &MapSet, cut: &Cut, places: &Places) -> Result<(), String> {
             }
         }
     }
-    check_rings(maps, cut)
+    Ok(())
 }
 
 /// Every file has its recorded length, or lies within its batch in flight. A batch that is applied excuses nothing.
@@ -49,8 +49,15 @@ fn check_table(maps: &MapSet, places: &Places) -> Result<HashMap<(Kind, String),
     Ok(table)
 }
 
-/// No mark lies below the checkpoint's, and every entry and position fits.
-fn check_rings(maps: &MapSet, cut: &Cut) -> Result<(), String> {
+/// Asked at every start: no mark lies below the checkpoint's, and every entry, position, row and batch is whole.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check_maps(maps: &MapSet, cut: &Cut) -> Result<(), String> {
+    for slot in &maps.slots {
+        slot.rows()?;
+        slot.flight()?;
+    }
     let mut marks: HashMap<(u16, i32), (i64, u32)> = HashMap::new();
     for (index, ring) in maps.rings.iter().enumerate() {
         let mut see = |mark: Mark| {

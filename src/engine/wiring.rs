@@ -11,14 +11,14 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::restore::{Restored, writer_settings};
+use super::restore::{Restored, keeper_settings, writer_settings};
 use super::task::{Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
 use crate::flow::name::Template;
 use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::Cut;
-use crate::ledger::keeper::{self, Keeper};
+use crate::ledger::keeper::Keeper;
 use crate::ledger::store::Store;
 use crate::reader::route::Rules;
 use crate::reader::scout::{self, Ask, Scout};
@@ -160,13 +160,7 @@ impl Bench<'_> {
 
     fn keeper(&mut self) -> Result<Sender<Box<Cut>>, String> {
         let Restored { state_id, maps, cut, places, .. } = self.restored;
-        let settings = keeper::Settings {
-            task: self.deliver.name.clone(),
-            state_id: *state_id,
-            dir: places.dir.clone(),
-            failures_dir: places.failures_dir.clone(),
-            snapshots_dir: places.snapshots_dir.clone(),
-        };
+        let settings = keeper_settings(self.deliver, places, *state_id);
         let keeper = Keeper::new(settings, self.wires.store.clone(), maps.clone(), cut).map_err(|e| e.to_string())?;
         let (cuts, taken) = bounded(1);
         let (events, task) = (self.wires.events.clone(), self.wires.index);

@@ -33,6 +33,10 @@ pub struct Cut {
     pub mounts: [Option<u64>; 2],
     /// Milliseconds since the epoch.
     pub taken_ms: i64,
+    /// It came from a flat copy after the database was lost, and no start has gone on from it yet: that files are ahead
+    /// of it is no surprise.
+    #[serde(default)]
+    pub rebuilt: bool,
 }
 
 /// A topic, and the id that tells it from a later one of the same name ("" where the broker gives none).

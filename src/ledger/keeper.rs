@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use super::cut::{Cut, FileMark};
-use super::snapshot;
 use super::store::{Store, StoreError};
+use super::{snapshot, witness};
 use crate::ring::set::MapSet;
 use crate::ring::slot::Kind;
 use crate::sys::file;
@@ -62,6 +62,8 @@ pub struct Keeper {
     /// The lengths in the last committed cut.
     kept: HashMap<(bool, String), u64>,
     seq: u64,
+    /// How many sources it had.
+    sources: usize,
     /// Opened before the first write, so that a failed write-back is reported to it.
     root: File,
 }
@@ -73,7 +75,7 @@ impl Keeper {
     /// The output directory cannot be opened.
     pub fn new(settings: Settings, store: Arc<Store>, maps: Arc<MapSet>, last: &Cut) -> io::Result<Keeper> {
         let root = File::open(&settings.dir)?;
-        let mut keeper = Keeper { settings, store, maps, kept: HashMap::new(), seq: last.seq, root };
+        let mut keeper = Keeper { settings, store, maps, kept: HashMap::new(), seq: last.seq, sources: 0, root };
         keeper.remember(last);
         Ok(keeper)
     }
@@ -93,6 +95,19 @@ impl Keeper {
         }
     }
 
+    /// Makes one cut durable.
+    ///
+    /// # Errors
+    /// What stands in the way; after a failed sync the maps are not to be believed any more.
+    pub fn keep_one(mut self, cut: &Cut) -> Result<(), String> {
+        self.keep(cut).map_err(|error| {
+            if let KeepError::Sync { .. } = error {
+                self.maps.set_suspect();
+            }
+            error.to_string()
+        })
+    }
+
     fn keep(&mut self, cut: &Cut) -> Result<(), KeepError> {
         if cfg!(feature = "inexact") {
             return Ok(());
@@ -101,11 +116,19 @@ impl Keeper {
         self.sync_dirs(cut)?;
         self.store.commit(self.settings.state_id, cut)?;
         self.maps.slots[0].set_seq_limit(cut.seq_limit);
+        // In this order: the witness is never ahead of the maps, nor they of the ledger.
+        self.maps.slots[0].set_committed(cut.number);
+        if let Err(e) = witness::write(&self.settings.dir, self.settings.state_id, cut.number) {
+            log::warn!("{}: cannot write {}: {e}", self.settings.task, self.settings.dir.join(witness::FILE).display());
+        }
         for done in cut.files.iter().filter(|f| f.sealed) {
             self.finish(done);
         }
+        let new_sources = cut.sources.len() != self.sources;
         self.remember(cut);
-        if let Err(e) = snapshot::write(&self.settings.snapshots_dir, cut) {
+        if (new_sources || cut.number.is_multiple_of(snapshot::EVERY))
+            && let Err(e) = snapshot::write(&self.settings.snapshots_dir, cut)
+        {
             log::warn!("{}: no flat copy of checkpoint {}: {e}", self.settings.task, cut.number);
         }
         Ok(())
@@ -172,6 +195,7 @@ impl Keeper {
         let entry = |f: &FileMark| ((f.failures, f.name.clone()), f.length);
         self.kept = cut.files.iter().map(entry).collect();
         self.seq = cut.seq;
+        self.sources = cut.sources.len();
     }
 
     fn length_of(&self, mark: &FileMark) -> Option<u64> {

@@ -7,3 +7,4 @@ pub mod failures;
 pub mod keeper;
 pub mod snapshot;
 pub mod store;
+pub mod witness;

@@ -6,19 +6,16 @@ use std::path::{Path, PathBuf};
 use super::cut::Cut;
 use crate::sys::file;
 
-/// Every so many cuts one is also written flat.
-const EVERY: u64 = 6;
+/// Every so many cuts one is also written flat, and each that has new sources.
+pub const EVERY: u64 = 6;
 /// Flat copies kept.
 const KEPT: usize = 16;
 
-/// Writes the cut beside the others if it is its turn, and removes the oldest.
+/// Writes the cut beside the others, in place of one with its number, and removes the oldest.
 ///
 /// # Errors
 /// The kernel's.
 pub fn write(dir: &Path, cut: &Cut) -> io::Result<()> {
-    if !cut.number.is_multiple_of(EVERY) {
-        return Ok(());
-    }
     file::make_dirs(dir, file::PRIVATE_DIR_MODE)?;
     let text = serde_json::to_string(cut)?;
     let line = format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes()));

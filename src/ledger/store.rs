@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use lmdb::{Database, DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
+use lmdb::{Cursor, Database, DatabaseFlags, Environment, EnvironmentFlags, Transaction, WriteFlags};
 
 use super::cut::Cut;
 use crate::sys::file;
@@ -16,7 +16,15 @@ use crate::sys::file;
 /// Bytes of the database. Its file takes them at creation, so that a full disk cannot stop a checkpoint.
 const MAP_BYTES: usize = 64 << 20;
 const DATA_FILE: &str = "data.mdb";
+const LOCK_FILE: &str = "lock.mdb";
+/// What a damaged database is kept as.
+const DAMAGED_FILE: &str = "data.mdb.damaged";
 const VALUE_VERSION: u8 = 1;
+/// Values that a check reads at most.
+const VALUES_MAX: usize = 1 << 20;
+/// LMDB's names for the steps of a cursor.
+const MDB_FIRST: u32 = 0;
+const MDB_NEXT: u32 = 8;
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +44,81 @@ pub struct Store {
     path: PathBuf,
 }
 
+impl StoreError {
+    /// The disk or the kernel refused, which says nothing about what the database holds.
+    pub fn may_pass(&self) -> bool {
+        let passing = [libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::EIO];
+        match self {
+            StoreError::Io { .. } => true,
+            StoreError::Lmdb { source: lmdb::Error::Other(code), .. } => passing.contains(code),
+            StoreError::Lmdb { .. } | StoreError::Damaged { .. } => false,
+        }
+    }
+}
+
 impl Store {
+    /// True where a database stands in `dir` that has been used.
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(DATA_FILE).metadata().is_ok_and(|meta| meta.len() > 0)
+    }
+
+    /// Reads all that the database in `dir` holds, and commits once. LMDB believes what it finds in its pages: a damaged
+    /// file may end the process, so a process of its own must ask this.
+    ///
+    /// # Errors
+    /// What is damaged, as far as it could be told.
+    pub fn check(dir: &Path) -> Result<(), StoreError> {
+        let store = Store::open(dir)?;
+        store.check_values()?;
+        let error = |source| StoreError::Lmdb { path: store.path.clone(), source };
+        let mut txn = store.env.begin_rw_txn().map_err(error)?;
+        txn.put(store.db, b"check", &sealed(b""), WriteFlags::empty()).map_err(error)?;
+        txn.commit().map_err(error)?;
+        store.check_values()
+    }
+
+    fn check_values(&self) -> Result<(), StoreError> {
+        let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
+        let txn = self.env.begin_ro_txn().map_err(error)?;
+        let cursor = txn.open_ro_cursor(self.db).map_err(error)?;
+        let mut step = MDB_FIRST;
+        for _ in 0..VALUES_MAX {
+            let (key, value) = match cursor.get(None, None, step) {
+                Err(lmdb::Error::NotFound) => return Ok(()),
+                other => other.map_err(error)?,
+            };
+            let name = String::from_utf8_lossy(key.unwrap_or_default());
+            let value = unsealed(value).ok_or_else(|| self.damaged(&name, "its checksum"))?;
+            if name.starts_with("cut/") {
+                serde_json::from_slice::<Cut>(value).map_err(|e| self.damaged(&name, e))?;
+            }
+            step = MDB_NEXT;
+        }
+        Err(self.damaged("", "there is no end of values"))
+    }
+
+    /// Takes the database out of the way, for somebody to look at; the next one that is opened is empty.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_aside(dir: &Path) -> io::Result<PathBuf> {
+        let aside = dir.join(DAMAGED_FILE);
+        std::fs::rename(dir.join(DATA_FILE), &aside)?;
+        file::sync_dir(dir)?;
+        Ok(aside)
+    }
+
+    /// Removes what LMDB keeps about its readers; it makes it anew. Nobody may have the database open.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn clear_readers(dir: &Path) -> io::Result<()> {
+        match std::fs::remove_file(dir.join(LOCK_FILE)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens or makes the database in `dir`.
     ///
     /// # Errors

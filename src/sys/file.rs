@@ -5,7 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Mode of output files.
@@ -78,6 +78,12 @@ pub fn identity(file: &File) -> io::Result<Identity> {
     let meta = file.metadata()?;
     let born = meta.created().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(Identity { inode: meta.ino(), born_ns: born.map_or(0, |d| d.as_nanos() as u64) })
+}
+
+/// # Errors
+/// The kernel's; the file is another user's.
+pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(PermissionsExt::from_mode(mode))
 }
 
 /// True for a file of the user this process runs as.
