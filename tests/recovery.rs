@@ -226,3 +226,61 @@ fn an_old_copy_of_the_data_directory_is_refused_and_nothing_is_touched() {
     case.run_to_end();
     case.assert_exact();
 }
+
+#[test]
+fn a_changed_dir_is_gone_to_once_nothing_is_owed_to_the_old_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut case = Case::new("moves");
+    let move_to = |case: &mut Case, name: &str| {
+        let keys = format!("dir = {:?}\nrate_limit = 0", case.site.path("out/game").join(name));
+        let topic = case.topic.clone();
+        case.site.clear_tasks().task("game", &[&topic], &keys);
+    };
+    let files = |case: &Case, name: &str| Seen::at_rest(&case.site.path("out/game").join(name)).files.len();
+    // Killed with a full ring, in the middle of it all.
+    move_to(&mut case, "first");
+    case.delivering(20_000).kill9();
+    case.produce(30_000);
+    let lines = case.site.lines("game");
+    let mut run = case.site.start(&[]);
+    case.site.awaited("more lines", SOON, || (case.site.lines("game") > lines).then_some(()));
+    run.kill9();
+    let in_first = files(&case, "first");
+
+    move_to(&mut case, "second");
+    case.run_to_end();
+    assert!(files(&case, "second") > 0, "{}", case.site.log());
+    assert!(files(&case, "first") >= in_first);
+    let first = Seen::at_rest(&case.site.path("out/game/first"));
+    assert!(first.files.iter().all(|(path, _)| std::fs::metadata(path).expect("a file").permissions().readonly()));
+    case.assert_exact();
+
+    // It ended in order: the second directory may be gone.
+    let away = case.site.path("away");
+    std::fs::rename(case.site.path("out/game/second"), &away).expect("renamed");
+    case.produce(1_000);
+    move_to(&mut case, "third");
+    case.run_to_end();
+    assert!(files(&case, "third") > 0);
+    std::fs::rename(&away, case.site.path("out/game/second")).expect("renamed");
+    case.assert_exact();
+
+    // It did not: it may not be gone; and when it is back, all goes on.
+    case.delivering(1_000).kill9();
+    std::fs::rename(case.site.path("out/game/third"), &away).expect("renamed");
+    move_to(&mut case, "fourth");
+    let said = case.refused();
+    assert!(said.contains("out/game/third") && said.contains("Bring it back"), "{said}");
+    std::fs::rename(&away, case.site.path("out/game/third")).expect("renamed");
+    case.produce(1_000);
+    case.run_to_end();
+    case.assert_exact();
+    // And back to one that was there before.
+    move_to(&mut case, "first");
+    case.delivering(1_000).kill9();
+    case.run_to_end();
+    case.assert_exact();
+    assert_eq!(case.site.told("game").total.consumed, case.made.len() as u64);
+}

@@ -1,5 +1,5 @@
-//! The way to a ledger that can be believed. A damaged database is found by a child process, which it may end, set aside,
-//! and built anew from the flat copies of its checkpoints; maps that are whole then go on from where they stand.
+//! The way to a ledger that can be believed. A damaged database is found by a child process, which it may end, set
+//! aside, and built anew from the flat copies of its checkpoints; maps that are whole then go on where they stand.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;

@@ -4,6 +4,7 @@
 
 mod ground;
 mod heal;
+mod moving;
 mod power_loss;
 mod progress;
 mod remote;

@@ -72,7 +72,7 @@ pub fn new_maps(
 }
 
 /// One file back to its length in the checkpoint; sealed, so that what follows goes to a new one. `None`: it is gone.
-fn cut_back(task: &Deliver, places: &Places, mark: &FileMark) -> Result<Option<FileRow>, RestoreError> {
+pub fn cut_back(task: &Deliver, places: &Places, mark: &FileMark) -> Result<Option<FileRow>, RestoreError> {
     let path = places.root(mark.kind()).join(&mark.name);
     let opened = match file::open_read(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ground::{FileRow, Ground, Places, RestoreError, io_at, ours, spread_marks};
+use super::moving;
 use super::power_loss;
 use super::strict;
 use crate::conf::config::Deliver;
@@ -28,7 +29,8 @@ use crate::writer;
 
 /// Deaths over one record after which it is parked.
 const DEADLY: u64 = 3;
-const ID_FILE: &str = ".logmill-id";
+/// Below an output directory: its id.
+pub(super) const ID_FILE: &str = ".logmill-id";
 const LOCK_FILE: &str = ".logmill-lock";
 
 /// A task's state, at rest: nothing is owed to any file.
@@ -61,11 +63,15 @@ pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError
     let places = places(task, ground, state_id)?;
     let state_is_new = state.is_none();
     let mut cut = match state {
-        Some((_, cut)) => same_directory(task, newest(task, cut, &places), dir_id)?,
+        Some((_, cut)) => match newest(task, cut, &places) {
+            cut if cut.output.dir_id == dir_id => cut,
+            cut => moving::leave(task, &places, cut, dir_id, (state_id, ground))?,
+        },
         None => first_cut(task, dir_id, &places)?,
     };
     let known_topics = cut.topics.len();
     let seen = witness::read(&task.dir, state_id).map_err(io_at("cannot read the witness in", &task.dir))?;
+    cut.output.dir = task.dir.display().to_string();
     for name in &task.topics {
         if !cut.topics.iter().any(|t| t.name == *name) {
             cut.topics.push(Topic { name: name.clone(), id: String::new() });
@@ -104,7 +110,7 @@ pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError
     let maps = Arc::new(maps);
     let new_topics = (known_topics..cut.topics.len()).map(|t| t as u16).collect();
     if rebuilt {
-        cut = settle(task, &places, &maps, &cut, (state_id, ground))?;
+        cut = settle(task, &places, &maps, &cut, (state_id, ground), false)?;
     }
     snapshot::write(&places.snapshots_dir, &cut).map_err(io_at("cannot write into", &places.snapshots_dir))?;
     Ok(Restored { state_id, maps, cut, places, deadly, new_topics, lock })
@@ -180,6 +186,7 @@ fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, Restor
         number: 0,
         set_id: file::random_u64().map_err(io_at("make an id for", &places.state_dir))?,
         group_id: task.group_id.clone(),
+        cluster: String::new(),
         topics: Vec::new(),
         sources: Vec::new(),
         tally: Vec::new(),
@@ -191,19 +198,6 @@ fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, Restor
         taken_ms: clock::now_ms(),
         rebuilt: false,
     })
-}
-
-fn same_directory(task: &Deliver, mut cut: Cut, dir_id: u64) -> Result<Cut, RestoreError> {
-    if cut.output.dir_id == dir_id {
-        cut.output.dir = task.dir.display().to_string();
-        return Ok(cut);
-    }
-    let (dir, group, known) = (task.dir.display(), &task.group_id, &cut.output.dir);
-    Err(RestoreError::Refused(format!(
-        "{dir} is not the directory that group {group} was delivered to so far ({known}). \
-         If it was moved, move it whole, with {ID_FILE}. To go on in another directory, let the old one end, \
-         and take a new group_id with start set; to begin again, remove the state in the data directory",
-    )))
 }
 
 /// The ledger's cut, or a flat copy that is younger: the database itself has gone back then.
@@ -316,16 +310,18 @@ fn after_kill(
     Ok((maps, deadly))
 }
 
-/// A checkpoint of maps at rest, durable before anything else happens.
+/// A checkpoint of maps at rest, durable before anything else happens; with `end_files` no file in it grows any more.
 pub(super) fn settle(
     task: &Deliver,
     places: &Places,
     maps: &Arc<MapSet>,
     last: &Cut,
     (state_id, ground): (u64, &Ground),
+    end_files: bool,
 ) -> Result<Cut, RestoreError> {
     let settings = keeper_settings(task, places, state_id);
-    let cut = Cut::take(last, maps, &[], clock::now_ms()).map_err(RestoreError::Refused)?;
+    let mut cut = Cut::take(last, maps, &[], clock::now_ms()).map_err(RestoreError::Refused)?;
+    cut.files.iter_mut().filter(|f| !f.failures).for_each(|f| f.sealed |= end_files);
     let keeper = Keeper::new(settings, ground.store.clone(), maps.clone(), last);
     let keeper = keeper.map_err(io_at("cannot open", &places.dir))?;
     keeper.keep_one(&cut).map_err(RestoreError::Refused)?;

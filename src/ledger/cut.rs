@@ -18,6 +18,9 @@ pub struct Cut {
     /// Of the maps that this cut was taken from.
     pub set_id: u64,
     pub group_id: String,
+    /// The id of the cluster that the topics are in ("" where it gave none yet).
+    #[serde(default)]
+    pub cluster: String,
     /// Marks point into it; a topic keeps its place.
     pub topics: Vec<Topic>,
     pub sources: Vec<Source>,

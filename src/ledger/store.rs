@@ -62,8 +62,8 @@ impl Store {
         dir.join(DATA_FILE).metadata().is_ok_and(|meta| meta.len() > 0)
     }
 
-    /// Reads all that the database in `dir` holds, and commits once. LMDB believes what it finds in its pages: a damaged
-    /// file may end the process, so a process of its own must ask this.
+    /// Reads all that the database in `dir` holds, and commits once. LMDB believes what it finds in its pages: a
+    /// damaged file may end the process, so a process of its own must ask this.
     ///
     /// # Errors
     /// What is damaged, as far as it could be told.

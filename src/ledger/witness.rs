@@ -1,7 +1,7 @@
 //! The witness: a small file in the output directory that tells which checkpoint its files have seen at least.
 //!
-//! It is written after a checkpoint is durable, and so is never ahead of the ledger that belongs to it. A ledger that is
-//! behind its witness is an old copy: what it would cut or write again is in the files already.
+//! It is written after a checkpoint is durable, and so is never ahead of the ledger that belongs to it. A ledger that
+//! is behind its witness is an old copy: what it would cut or write again is in the files already.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
