@@ -65,3 +65,78 @@ fn what_retention_removed_is_counted_named_and_left_behind() {
     assert!(run.wait(SOON).success(), "{}", site.log());
     expecting(kept).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
 }
+
+/// Offsets of another log mean nothing here: not one record is taken, however many there are.
+#[test]
+fn a_topic_made_anew_is_not_taken_for_the_old_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topics = [kafka().create_topic("anew", 2), kafka().create_topic("stays", 1)];
+    let made = written(2, 3, 3_000);
+    let (anew, stays): (Vec<_>, Vec<_>) = made.iter().partition(|m| m.partition < 2);
+    kafka().produce(&topics[0], anew.iter().map(|m| Record::from(*m)));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topics[0], &topics[1]], "");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    kafka().delete_topic(&topics[0]);
+    kafka().create_topic_named(&topics[0], 1, &[]);
+    let others: Vec<_> = Mix::new(3, 1).only_written().take(10_000).collect();
+    kafka().produce(&topics[0], others.iter().map(Record::from));
+    kafka().produce(&topics[1], stays.iter().map(|m| Record { partition: 0, ..Record::from(*m) }));
+    assert_eq!(site.start(&["--exit-at-end"]).wait(SOON).code(), Some(1));
+    let log = site.log();
+    let told = |line: &&str| line.contains("the topic was made anew") && line.contains("new group_id");
+    assert_eq!(log.lines().filter(told).count(), 2, "one for each partition: {log}");
+    assert!(log.contains(&format!("not there any more: {}/1", topics[0])), "{log}");
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+#[test]
+fn a_topic_made_anew_while_running_is_not_taken_for_the_old_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("under", 1);
+    let made = written(4, 1, 1_000);
+    kafka().produce(&topic, made.iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "");
+    let mut run = site.start(&[]);
+    site.await_lines("game", made.len(), SOON);
+    kafka().delete_topic(&topic);
+    kafka().create_topic_named(&topic, 1, &[]);
+    let others: Vec<_> = Mix::new(5, 1).only_written().take(500).collect();
+    kafka().produce(&topic, others.iter().map(Record::from));
+    site.await_log("the topic was made anew", SOON);
+    run.term();
+    assert!(run.wait(SOON).success() || site.log().contains("cannot be read on"), "{}", site.log());
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+#[test]
+fn another_cluster_is_not_taken_for_the_old_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let other = Kafka::start(1);
+    let topic = kafka().create_topic("cluster", 1);
+    other.create_topic_named(&topic, 1, &[]);
+    let made = written(6, 1, 1_000);
+    kafka().produce(&topic, made.iter().map(Record::from));
+    other.produce(&topic, written(7, 1, 3_000).iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    let text = std::fs::read_to_string(site.config()).expect("the configuration");
+    let moved = text.replace(kafka().bootstrap(), other.bootstrap());
+    assert_ne!(text, moved);
+    std::fs::write(site.path("other.toml"), moved).expect("written");
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_logmill"));
+    program.args(["run", "--exit-at-end", "--config"]).arg(site.path("other.toml")).current_dir(site.path(""));
+    let said = program.output().expect("logmill");
+    let log = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.code() == Some(1) && log.contains("was read in cluster"), "{log}");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}

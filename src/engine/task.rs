@@ -13,8 +13,9 @@ use crate::flow::clock;
 use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::{Cut, Source};
 use crate::ledger::keeper::Kept;
+use crate::reader::kafka::Identity;
 use crate::reader::scout::{Ask, Found, Place};
-use crate::reader::{self, Control};
+use crate::reader::{self, Control, Topic};
 use crate::ring::set::MapSet;
 use crate::sys::file;
 use crate::writer;
@@ -199,11 +200,43 @@ impl Task {
                 self.flow.pending.extend(places.iter().map(source));
                 self.flow.due = Instant::now();
             }
+            Found::Identity(found) => self.compare(&found),
             Found::Bounds(bounds) => self.tell_readers(|_| Control::Bounds(bounds.clone())),
             Found::Ends(places) => self.flow.ends = Some(places),
             Found::Complete => {}
         }
         Ok(())
+    }
+
+    /// What is stored was read in one cluster and in topics of their own ids; elsewhere its offsets mean nothing.
+    fn compare(&mut self, found: &Identity) {
+        let known = &mut self.last;
+        if known.cluster.is_empty() {
+            known.cluster.clone_from(&found.cluster);
+        }
+        let other_cluster = !found.cluster.is_empty() && known.cluster != found.cluster;
+        let mut topics = Vec::new();
+        for (topic, id) in known.topics.iter_mut().zip(&found.topics) {
+            topics.push(match id {
+                None => Topic::Unknown,
+                Some(_) if other_cluster => Topic::Other(format!(
+                    "this is cluster {}, what is stored was read in cluster {}; point the task to the old cluster, or \
+                     take a new group_id with start set",
+                    found.cluster, known.cluster
+                )),
+                Some(id) if id.is_empty() || topic.id == *id => Topic::Same,
+                Some(id) if topic.id.is_empty() => {
+                    topic.id.clone_from(id);
+                    Topic::Same
+                }
+                Some(id) => Topic::Other(format!(
+                    "the topic was made anew: its id is {id}, what is stored was read in {}; to read what it holds, \
+                     take a new group_id with start set",
+                    topic.id
+                )),
+            });
+        }
+        self.tell_readers(|_| Control::Topics(topics.clone()));
     }
 
     pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {

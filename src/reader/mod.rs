@@ -51,6 +51,8 @@ pub struct Settings {
 pub enum Control {
     /// Take these partitions too.
     Assign(Vec<Mark>),
+    /// For each topic, whether it is the one that was read so far; nothing is read before it is.
+    Topics(Vec<Topic>),
     /// The ends of the broker's log, for partitions that were [`Event::OutOfRange`].
     Bounds(Vec<Bounds>),
     /// Stop each partition at this (topic, partition, offset), and say when all are there.
@@ -61,6 +63,18 @@ pub enum Control {
     /// From the next record on.
     Program(Arc<Program>),
     Stop,
+}
+
+/// What a topic of this name is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Topic {
+    /// It is not there, or nobody has asked yet.
+    #[default]
+    Unknown,
+    /// The one that was read so far, as far as the broker tells.
+    Same,
+    /// Another one, and what that means.
+    Other(String),
 }
 
 /// Where a partition's log begins and ends at the moment.

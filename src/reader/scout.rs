@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Bounds;
-use super::kafka::{Catalog, FetchError, From};
+use super::kafka::{Catalog, FetchError, From, Identity};
 use crate::flow::cluster::{Cluster, Start};
 
 /// How often topics are looked at while one of them is missing or no broker answers.
@@ -56,6 +56,8 @@ pub enum Ask {
 /// From a scout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
+    /// What the cluster and its topics are; told when it has changed.
+    Identity(Identity),
     /// New partitions, each with the place where it begins.
     Begins(Vec<Place>),
     /// The answer to [`Ask::Bounds`].
@@ -71,6 +73,9 @@ pub struct Scout {
     settings: Settings,
     catalog: Catalog,
     known: Vec<(u16, i32)>,
+    /// Partitions of them that their topic has no more.
+    vanished: Vec<(u16, i32)>,
+    identity: Option<Identity>,
     /// Partitions whose bounds somebody waits for.
     unbounded: Vec<(u16, i32)>,
     complete: bool,
@@ -89,6 +94,8 @@ impl Scout {
             settings,
             catalog,
             known: Vec::new(),
+            vanished: Vec::new(),
+            identity: None,
             unbounded: Vec::new(),
             complete: false,
             trouble: None,
@@ -159,12 +166,21 @@ impl Scout {
     }
 
     fn look(&mut self, report: &impl Fn(Found)) -> Result<Vec<String>, FetchError> {
+        let identity = self.catalog.identity(&self.settings.topics)?;
+        if self.identity.as_ref() != Some(&identity) {
+            report(Found::Identity(identity.clone()));
+            self.identity = Some(identity);
+        }
         let (mut begins, mut missing) = (Vec::new(), Vec::new());
+        self.vanished.clear();
         let topics = self.settings.topics.iter().enumerate();
         for (topic, name) in topics.filter(|(_, name)| self.settings.wanted.contains(name)) {
             let partitions = self.catalog.partitions(name)?;
             if partitions.is_empty() {
                 missing.push(name.clone());
+            } else {
+                let mine = self.known.iter().filter(|(t, p)| usize::from(*t) == topic && !partitions.contains(p));
+                self.vanished.extend(mine);
             }
             for partition in partitions {
                 if !self.known.contains(&(topic as u16, partition)) {
@@ -197,7 +213,8 @@ impl Scout {
             let (_, offset) = self.catalog.bounds(name, *partition)?;
             Ok(Place { topic: *topic, partition: *partition, offset })
         };
-        self.known.iter().filter(|(topic, _)| self.settings.wanted.contains(name(*topic))).map(end).collect()
+        let wanted = |p: &&(u16, i32)| self.settings.wanted.contains(name(p.0)) && !self.vanished.contains(p);
+        self.known.iter().filter(wanted).map(end).collect()
     }
 
     fn named(&self, place: &Place) -> From<'_> {
@@ -213,8 +230,15 @@ impl Scout {
     fn say(&mut self, result: Result<Vec<String>, FetchError>) {
         let task = &self.settings.task;
         let now = match result {
-            Ok(missing) if missing.is_empty() => None,
-            Ok(missing) => Some(format!("waiting for topic {}: it does not exist yet", missing.join(", "))),
+            Ok(missing) if !missing.is_empty() => {
+                Some(format!("waiting for topic {}: it does not exist yet", missing.join(", ")))
+            }
+            Ok(_) if self.vanished.is_empty() => None,
+            Ok(_) => {
+                let name = |(t, p): &(u16, i32)| format!("{}/{p}", self.settings.topics[usize::from(*t)]);
+                let names: Vec<String> = self.vanished.iter().map(name).collect();
+                Some(format!("partitions that were read before are not there any more: {}", names.join(", ")))
+            }
             Err(e) => Some(format!("{e} (brokers {}); still trying", self.settings.cluster.brokers)),
         };
         match (&self.trouble, &now) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::kafka::{Fetch, From, Item};
 use super::outlet::{Outlet, Stopped};
 use super::work::{Tools, Value};
-use super::{Bounds, Control, Event, Gauge, Settings, Shared, Wires};
+use super::{Bounds, Control, Event, Gauge, Settings, Shared, Topic, Wires};
 use crate::flow::clock;
 use crate::flow::record::Record;
 use crate::flow::span::Mark;
@@ -35,6 +35,8 @@ struct Desk {
     tools: Tools,
     settings: Settings,
     partitions: Vec<Partition>,
+    /// What the topics are, by index.
+    topics: Vec<Topic>,
     /// It knows where its partitions end.
     ends_known: bool,
     /// The partition of the last record: its key and row.
@@ -86,6 +88,7 @@ impl Reader {
             outlet,
             tools,
             partitions,
+            topics: Vec::new(),
             ends_known: false,
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
@@ -95,9 +98,6 @@ impl Reader {
 
     /// Until told to stop.
     pub fn run(mut self) {
-        if !self.desk.partitions.is_empty() {
-            self.assign();
-        }
         while self.turn().is_ok() {}
         log::debug!("{}: reader {} has finished", self.settings.task, self.settings.index);
     }
@@ -141,7 +141,8 @@ impl Reader {
     /// assignment; should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
         let marks = self.desk.outlet.publisher.marks();
-        let live = marks.iter().zip(&self.desk.partitions).filter(|(_, p)| p.state == State::Live);
+        let is_live = |m: &Mark, p: &Partition| p.state == State::Live && self.desk.topic_is_same(m.topic);
+        let live = marks.iter().zip(&self.desk.partitions).filter(|(m, p)| is_live(m, p));
         let places: Vec<From<'_>> = live
             .map(|(m, _)| From {
                 topic: self.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
@@ -180,6 +181,12 @@ impl Desk {
                         None => self.leave(&mark),
                     }
                 }
+                self.leave_others();
+                return Ok(true);
+            }
+            Control::Topics(topics) => {
+                self.topics = topics;
+                self.leave_others();
                 return Ok(true);
             }
             Control::Bounds(all) => {
@@ -262,9 +269,23 @@ impl Desk {
         Ok(())
     }
 
-    /// The log does not hold the place of a partition. Where retention has removed what was not read yet, that is named,
-    /// counted, and left behind; a log that ends before the place is not the one that was read. True where the partition
-    /// is to be fetched again.
+    fn topic_is_same(&self, topic: u16) -> bool {
+        self.topics.get(usize::from(topic)) == Some(&Topic::Same)
+    }
+
+    /// The offsets that are stored mean nothing in a topic that was made anew, or in another cluster.
+    fn leave_others(&mut self) {
+        for row in 0..self.partitions.len() {
+            let topic = usize::from(self.outlet.publisher.marks()[row].topic);
+            if let Some(Topic::Other(reason)) = self.topics.get(topic) {
+                self.give_up(row, reason.clone());
+            }
+        }
+    }
+
+    /// The log does not hold the place of a partition. Where retention has removed what was not read yet, that is
+    /// named, counted, and left behind; a log that ends before the place is not the one that was read. True where the
+    /// partition is to be fetched again.
     fn find_place(&mut self, Bounds { topic, partition, low, high }: Bounds) -> Result<bool, Stopped> {
         let Some(row) = self.row(topic, partition).filter(|row| self.partitions[*row].state == State::OutOfRange)
         else {
@@ -282,8 +303,8 @@ impl Desk {
         if next < low {
             let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
             let text = format!(
-                "{name}/{partition}: offsets {next} to {} are lost, {} in all: the broker's retention removed them before \
-                 they were read; it goes on at {low}",
+                "{name}/{partition}: offsets {next} to {} are lost, {} in all: the broker's retention removed them \
+                 before they were read; it goes on at {low}",
                 low - 1,
                 low - next
             );

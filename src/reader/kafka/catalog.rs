@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use rdkafka::bindings as rd;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{FetchError, From, settings};
+use super::{FetchError, From, c_string, settings, text};
 use crate::flow::cluster::{Cluster, Start};
 
 /// Every call blocks until the broker answers or its time is over.
@@ -18,6 +19,15 @@ pub struct Catalog {
 
 /// Longest wait for one answer.
 const ASK: Duration = Duration::from_secs(5);
+
+/// What tells a cluster and its topics from others of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// "" where the brokers tell none.
+    pub cluster: String,
+    /// In the order of the question; `None` where there is no such topic, "" where the brokers tell no id.
+    pub topics: Vec<Option<String>>,
+}
 
 impl Catalog {
     /// # Errors
@@ -44,6 +54,54 @@ impl Catalog {
             Some(error) => return Err(failed(KafkaError::MetadataFetch(error))),
         }
         Ok(found.partitions().iter().map(|p| p.id()).collect())
+    }
+
+    /// The ids of the cluster and of these topics.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub fn identity(&self, topics: &[String]) -> Result<Identity, FetchError> {
+        let deed = || "ask for the ids of topics".to_string();
+        let failed = |code: rd::rd_kafka_resp_err_t| FetchError::Request {
+            deed: deed(),
+            source: KafkaError::AdminOp(RDKafkaErrorCode::from(code)),
+        };
+        let names: Vec<_> = topics.iter().map(|name| c_string(name)).collect();
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let wait_ms = ASK.as_millis() as std::ffi::c_int;
+        let rk = self.consumer.client().native_ptr();
+        // SAFETY: every object is destroyed once, after its last use; librdkafka copies the names; the descriptions
+        // live as long as the event.
+        unsafe {
+            let cluster = rd::rd_kafka_clusterid(rk, wait_ms);
+            let cluster_text = text(cluster);
+            if !cluster.is_null() {
+                rd::rd_kafka_mem_free(rk, cluster.cast());
+            }
+            let queue = rd::rd_kafka_queue_new(rk);
+            let options = rd::rd_kafka_AdminOptions_new(rk, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            let asked = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            rd::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, std::ptr::null_mut(), 0);
+            rd::rd_kafka_DescribeTopics(rk, asked, options, queue);
+            rd::rd_kafka_TopicCollection_destroy(asked);
+            rd::rd_kafka_AdminOptions_destroy(options);
+            let event = rd::rd_kafka_queue_poll(queue, wait_ms + 1000);
+            let found = if event.is_null() {
+                Err(failed(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT))
+            } else {
+                match rd::rd_kafka_event_error(event) {
+                    rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(ids(event, topics)),
+                    // Brokers that know no ids.
+                    rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE => {
+                        Ok(vec![Some(String::new()); topics.len()])
+                    }
+                    error => Err(failed(error)),
+                }
+            };
+            rd::rd_kafka_event_destroy(event);
+            rd::rd_kafka_queue_destroy(queue);
+            Ok(Identity { cluster: cluster_text, topics: found? })
+        }
     }
 
     /// First offset, and the end that a read_committed reader reaches.
@@ -86,4 +144,35 @@ impl Catalog {
         }
         self.consumer.commit(&list, CommitMode::Sync).map_err(failed)
     }
+}
+
+/// # Safety
+/// The event is the answer to a description of topics, and alive.
+unsafe fn ids(event: *mut rd::rd_kafka_event_t, topics: &[String]) -> Vec<Option<String>> {
+    const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+    let mut found = vec![None; topics.len()];
+    let mut count = 0;
+    // SAFETY: by the caller; an array of `count` descriptions that live as long as the event.
+    unsafe {
+        let result = rd::rd_kafka_event_DescribeTopics_result(event);
+        let all = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        for at in 0..count {
+            let topic = *all.add(at);
+            let name = text(rd::rd_kafka_TopicDescription_name(topic));
+            let error = rd::rd_kafka_error_code(rd::rd_kafka_TopicDescription_error(topic));
+            if matches!(
+                error,
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+                    | rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+            ) {
+                continue;
+            }
+            let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+            let id = if id.is_null() { String::new() } else { text(rd::rd_kafka_Uuid_base64str(id)) };
+            if let Some(at) = topics.iter().position(|t| *t == name) {
+                found[at] = Some(if id == NO_ID { String::new() } else { id });
+            }
+        }
+    }
+    found
 }

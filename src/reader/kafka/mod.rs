@@ -15,7 +15,7 @@ use rdkafka::error::KafkaError;
 use crate::flow::cluster::Cluster;
 use crate::flow::record::Record;
 
-pub use catalog::Catalog;
+pub use catalog::{Catalog, Identity};
 
 /// Messages of one batch.
 const BATCH_MESSAGES: usize = 1024;
