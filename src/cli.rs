@@ -26,6 +26,19 @@ Examples:
   logmill transform --settings conf/settings --app-id 24 < records.txt
   logmill transform --config conf/logmill.toml --task game_24 --format json < records.jsonl"#;
 
+const VERIFY_HELP: &str = "\
+Limits:
+  Settings and options must be those the lines were written with: a line that would be another today counts as lost, and
+  the old one as of no record. So does a #time that came from the clock (time_fallback = \"now\").
+  Records that retention has taken are not compared. Files that somebody took away count as lost.
+  With start = \"latest\" nothing tells where delivery began: set start to that time for this.
+  Order is compared for each partition within each file; above 4,194,304 lines the topic is read several times, and
+  order only within each reading's share of the lines.
+
+Examples:
+  logmill verify --config conf/logmill.toml --task game_24
+  logmill verify /backup/24 --config conf/logmill.toml --task game_24";
+
 /// Moves log records both ways between Kafka and files, every line exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "logmill", version, after_help = "Try it without any set-up: logmill demo")]
@@ -60,6 +73,13 @@ pub enum Command {
     /// It checks exactly what `run` checks. Exit code 0: `run` would start with it; 1: there are problems.
     #[command(after_help = "Example: logmill check --config conf/logmill.toml")]
     Check(Check),
+    /// Compares a task's files with its topics: lines lost, doubled, out of order, or of no record
+    ///
+    /// The topics are read again, from `start` up to the last checkpoint, and every record is transformed again; the
+    /// lines that must come out are compared with the files, up to the lengths in that checkpoint. The program must not
+    /// be running on this data_dir. Exit code 0: every line is there exactly once; 1: something is wrong.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(Verify),
     /// Reads a ledger that may be damaged; `run` starts it for itself
     #[command(hide = true)]
     CheckLedger(CheckLedger),
@@ -129,6 +149,19 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct CheckLedger {
     pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Where the task's files are, if not in its own directory
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// The task of the configuration file
+    #[arg(long, value_name = "TASK")]
+    pub task: String,
 }
 
 /// Where the rules of a dry run come from.

@@ -14,7 +14,8 @@
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
 //! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
 //!
-//! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends.
+//! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
+//! [`verify`] holds the files against the topic.
 //!
 //! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
 //! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
@@ -33,4 +34,5 @@ pub mod reader;
 pub mod ring;
 pub mod sys;
 pub mod transform;
+pub mod verify;
 pub mod writer;

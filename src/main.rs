@@ -9,7 +9,7 @@ use logmill::cli::{self, Cli, Command};
 use logmill::conf::{self, Loaded};
 use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, thread};
-use logmill::{demo, dry_run};
+use logmill::{demo, dry_run, verify};
 
 fn main() -> ExitCode {
     thread::abort_on_panic();
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Check(check) => self::check(&check.config),
         Command::Transform(transform) => self::transform(&transform),
         Command::Demo(demo) => self::demo(demo),
+        Command::Verify(verify) => self::verify(&verify),
         Command::CheckLedger(check) => return engine::check_ledger(&check.dir),
     };
     match result {
@@ -72,6 +73,13 @@ fn transform(typed: &cli::Transform) -> Result<(), String> {
     };
     let (input, out, side) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
     dry_run::run(rules, format, input, out, side).map_err(|e| format!("error: {e}"))
+}
+
+fn verify(typed: &cli::Verify) -> Result<(), String> {
+    let report = verify::run(&load(&typed.config)?, &typed.task, typed.dir.as_deref());
+    let report = report.map_err(|e| format!("error: {e}"))?;
+    print!("{report}");
+    if report.is_exact() { Ok(()) } else { Err("error: the files are not what the topics say".into()) }
 }
 
 fn demo(typed: cli::Demo) -> Result<(), String> {

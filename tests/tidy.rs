@@ -9,13 +9,14 @@ const LINE_CHARS: usize = 120;
 
 /// The stations by floor, lowest first. A station imports only what stands on lower floors; `main.rs` and `bin/` wire
 /// and may name all, `lib.rs` lists them.
-const FLOORS: [&[&str]; 6] = [
+const FLOORS: [&[&str]; 7] = [
     &["sys", "flow"],
     &["ring"],
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
     &["cli", "demo", "dry_run"],
+    &["verify"],
 ];
 
 /// A word, the paths that may hold it all the same, and what to do instead.

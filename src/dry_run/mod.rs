@@ -169,7 +169,7 @@ pub(crate) enum Ended<'a> {
 }
 
 /// The tools, as a reader has them.
-struct Desk {
+pub(crate) struct Desk {
     unpacker: Unpacker,
     transformer: Transformer,
     program: Option<Arc<Program>>,
@@ -177,7 +177,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(rules: Rules) -> Desk {
+    pub(crate) fn new(rules: Rules) -> Desk {
         Desk {
             unpacker: Unpacker::new(&rules.options),
             room: vec![0; rules.options.max_line_bytes],
@@ -187,7 +187,7 @@ impl Desk {
     }
 
     /// Shows the end of every record in the value, with its number there and the remarks on it.
-    fn value(
+    pub(crate) fn value(
         &mut self,
         record: &Record<'_>,
         show: &mut impl FnMut(u32, Ended<'_>, &Tally) -> io::Result<()>,

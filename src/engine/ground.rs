@@ -70,7 +70,7 @@ pub fn spread_marks(sources: impl IntoIterator<Item = Mark>, readers: usize) -> 
 }
 
 /// A directory, the kind of its files, and the templates of their names.
-type Owned<'p> = (&'p Path, Kind, Vec<Template>);
+pub type Owned<'p> = (&'p Path, Kind, Vec<Template>);
 
 /// The task's directories with the templates of their files.
 ///

@@ -30,7 +30,7 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::{file, thread};
 use crate::transform::Program;
 use ground::Ground;
-pub use ground::RestoreError;
+pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
 use progress::Progress;
 pub use remote::Remote;

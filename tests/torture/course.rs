@@ -61,6 +61,13 @@ impl<'k> Course<'k> {
         Course { kafka, site, topic, mix: Mix::new(seed, PARTITIONS), checker: Checker::new(), lines: 0 }
     }
 
+    /// The same topic from its beginning, into another place.
+    pub fn elsewhere(&self) -> Course<'k> {
+        let site = Site::new(self.kafka.bootstrap());
+        let (mix, checker) = (self.mix.clone(), self.checker.clone());
+        Course { kafka: self.kafka, site, topic: self.topic.clone(), mix, checker, lines: self.lines }
+    }
+
     /// The task as it is configured from the next start on.
     pub fn configure(&mut self, lines: &str) {
         let topic = self.topic.clone();

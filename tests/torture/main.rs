@@ -27,7 +27,7 @@ usage: tools/torture [--seed N] [FAULT [N]]...
   --kill9 N          kill -9 at N random moments, other numbers of readers and writers and other lanes in between
   --power-loss N     N times the filesystem loses what was not synced: of the output, of data_dir, of both
   --every-syscall [N]  SIGKILL at the Nth write, fdatasync, openat ... of the start, of the writer, of the keeper, for
-                     N = 1, 2, 3 ... until a run passes without (a number given: at every Nth of these)
+                     N = 1, 2, 3 ... until a run passes without (a number above 1: at fewer of these)
   --errno [N]        EIO from fdatasync and fsync, ENOSPC, EIO and writes of nothing, EMFILE; N rounds
   --disk-full N      N times the disk is full until a janitor takes finished files or the disk grows
   --broker N         N times a broker stands still, dies and comes back, or hands its partitions to another
@@ -45,9 +45,9 @@ struct Fault {
 }
 
 const FAULTS: [Fault; 6] = [
-    Fault { name: "kill9", short: 24, full: 1000, needs: &[Part::Kafka], run: kills::run },
+    Fault { name: "kill9", short: 16, full: 1000, needs: &[Part::Kafka], run: kills::run },
     Fault { name: "power-loss", short: 9, full: 100, needs: &[Part::Kafka, Part::Mount], run: power::run },
-    Fault { name: "every-syscall", short: 9, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
+    Fault { name: "every-syscall", short: 20, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
     Fault { name: "errno", short: 1, full: 1, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
     // The last one: it takes the brokers down.

@@ -79,6 +79,11 @@ fn course(ground: &Ground<'_>, what: Lost, losses: u64, dice: &mut Dice, outcome
     course.run_to_the_end();
     note_names(&course, &mut names, outcome);
     course.judge_at_rest(Order::PerFile, outcome);
+    // Otherwise the losses took nothing that was not durable.
+    let back = course.site.log().matches("go back to checkpoint").count() as u64;
+    if back < losses / 3 {
+        outcome.other.push(format!("{what:?}: only {back} of {losses} losses took something"));
+    }
 }
 
 /// Every name that was ever seen, and the file that stands there: none where there is none any more.
