@@ -51,8 +51,8 @@ impl<'a> Topic<'a> {
         Ok(Topic { cluster, group_id, names, sources, begins, rules, parked })
     }
 
-    /// Tells `lines` of every line that has to be there; a record that has to be parked and is not is lost. Returns what
-    /// has to become of the records.
+    /// Tells `lines` of every line that has to be there; a record that has to be parked and is not is lost. Returns
+    /// what has to become of the records.
     ///
     /// # Errors
     /// A partition cannot be read to its mark.
