@@ -92,7 +92,8 @@ fn files_are_held_against_the_topic() {
     assert!(said.contains("1 lost, 0 doubled, 0 out of order, 1 that no record"), "{said}");
 
     let run = site.start(&[]);
-    site.await_log("started: 1 task", Duration::from_secs(30));
+    let started = || (site.log().matches("started: 1 task").count() == 3).then_some(());
+    site.awaited("it runs", Duration::from_secs(30), started);
     site.awaited("verify is refused while it runs", Duration::from_secs(30), || {
         let (code, said) = verify(&site, None);
         (code == Some(1) && said.contains(&format!("in use by logmill, process {}", run.pid()))).then_some(())

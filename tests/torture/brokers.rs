@@ -59,8 +59,7 @@ fn course(kafka: &Kafka, brokers: u64, times: u64, seed: u64, dice: &mut Dice, o
             panic!("it ended by itself:\n{}", course.log_end());
         }
         outcome.times += 1;
-        // Not after the last turn: a process that has just begun to start would take SIGTERM as anybody does.
-        if dice.below(3) == 0 && turn + 1 < times {
+        if turn + 1 < times && dice.below(3) == 0 {
             run.kill9();
             run = course.site.start(&[]);
         }

@@ -48,10 +48,10 @@ const FAULTS: [Fault; 6] = [
     Fault { name: "kill9", short: 16, full: 1000, needs: &[Part::Kafka], run: kills::run },
     Fault { name: "power-loss", short: 9, full: 100, needs: &[Part::Kafka, Part::Mount], run: power::run },
     Fault { name: "every-syscall", short: 20, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
-    Fault { name: "errno", short: 1, full: 1, needs: &[Part::Kafka, Part::Strace], run: errno::run },
+    Fault { name: "errno", short: 1, full: 4, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
     // The last one: it takes the brokers down.
-    Fault { name: "broker", short: 3, full: 20, needs: &[Part::Kafka], run: brokers::run },
+    Fault { name: "broker", short: 2, full: 20, needs: &[Part::Kafka], run: brokers::run },
 ];
 
 /// What was typed.
@@ -140,8 +140,12 @@ fn table(rows: &[(&str, Option<Outcome>)]) {
             println!("{name:<14} broken off, see above");
             continue;
         };
+        let slowest = match row.slowest.as_millis() {
+            0 => "-".to_owned(),
+            slowest => format!("{slowest} ms"),
+        };
         println!(
-            "{name:<14} {:>6} {:>9} {:>6} {:>8} {:>7} {:>13} {:>6} {:>14} ms",
+            "{name:<14} {:>6} {:>9} {:>6} {:>8} {:>7} {:>13} {:>6} {slowest:>17}",
             row.times,
             row.lines,
             row.lost,
@@ -149,7 +153,6 @@ fn table(rows: &[(&str, Option<Outcome>)]) {
             row.shrunk,
             row.out_of_order,
             row.other.len(),
-            row.slowest.as_millis()
         );
         row.other.iter().take(20).for_each(|what| println!("    {what}"));
     }
