@@ -179,6 +179,7 @@ impl Bench<'_> {
             wanted: self.deliver.topics.clone(),
             new: self.restored.new_topics.clone(),
             start: self.deliver.start,
+            ids_known: self.restored.cut.topics.iter().any(|t| !t.id.is_empty()),
             want_ends: mode.exit_at_end,
         };
         let scout = Scout::new(settings).map_err(|e| e.to_string())?;

@@ -30,6 +30,8 @@ pub struct Settings {
     /// beginning.
     pub new: Vec<u16>,
     pub start: Start,
+    /// Ids of cluster or topics are stored.
+    pub ids_known: bool,
     /// True: `end_offset` is asked for with every new partition.
     pub want_ends: bool,
 }
@@ -76,6 +78,8 @@ pub struct Scout {
     /// Partitions of them that their topic has no more.
     vanished: Vec<(u16, i32)>,
     identity: Option<Identity>,
+    /// The brokers tell no ids.
+    no_ids: bool,
     /// Partitions whose bounds somebody waits for.
     unbounded: Vec<(u16, i32)>,
     complete: bool,
@@ -96,6 +100,7 @@ impl Scout {
             known: Vec::new(),
             vanished: Vec::new(),
             identity: None,
+            no_ids: false,
             unbounded: Vec::new(),
             complete: false,
             trouble: None,
@@ -145,6 +150,24 @@ impl Scout {
         }
     }
 
+    /// Brokers that tell no ids, as librdkafka's mock, do not answer the question, or refuse it; where none was told
+    /// before, that is believed, once there is an answer to another one.
+    fn identity(&mut self) -> Result<Identity, FetchError> {
+        if self.no_ids {
+            return Ok(Identity::without_ids(&self.settings.topics));
+        }
+        let result = self.catalog.identity(&self.settings.topics);
+        let told_before = self.settings.ids_known || self.identity.is_some();
+        match result {
+            Err(_) if !told_before => {
+                self.catalog.partitions(self.settings.wanted.first().map_or("", String::as_str))?;
+                self.no_ids = true;
+                Ok(Identity::without_ids(&self.settings.topics))
+            }
+            other => other,
+        }
+    }
+
     fn tell_bounds(&mut self, report: &impl Fn(Found)) -> Result<(), FetchError> {
         let mut found = Vec::new();
         let mut failed = Ok(());
@@ -166,7 +189,7 @@ impl Scout {
     }
 
     fn look(&mut self, report: &impl Fn(Found)) -> Result<Vec<String>, FetchError> {
-        let identity = self.catalog.identity(&self.settings.topics)?;
+        let identity = self.identity()?;
         if self.identity.as_ref() != Some(&identity) {
             report(Found::Identity(identity.clone()));
             self.identity = Some(identity);

@@ -19,6 +19,8 @@ pub struct Catalog {
 
 /// Longest wait for one answer.
 const ASK: Duration = Duration::from_secs(5);
+/// The same for ids: some brokers never tell them.
+const ASK_IDS: Duration = Duration::from_secs(2);
 
 /// What tells a cluster and its topics from others of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,13 @@ pub struct Identity {
     pub cluster: String,
     /// In the order of the question; `None` where there is no such topic, "" where the brokers tell no id.
     pub topics: Vec<Option<String>>,
+}
+
+impl Identity {
+    /// All topics are there, and nothing tells them from others.
+    pub fn without_ids(topics: &[String]) -> Identity {
+        Identity { cluster: String::new(), topics: vec![Some(String::new()); topics.len()] }
+    }
 }
 
 impl Catalog {
@@ -68,7 +77,7 @@ impl Catalog {
         };
         let names: Vec<_> = topics.iter().map(|name| c_string(name)).collect();
         let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        let wait_ms = ASK.as_millis() as std::ffi::c_int;
+        let wait_ms = ASK_IDS.as_millis() as std::ffi::c_int;
         let rk = self.consumer.client().native_ptr();
         // SAFETY: every object is destroyed once, after its last use; librdkafka copies the names; the descriptions
         // live as long as the event.
@@ -85,7 +94,7 @@ impl Catalog {
             rd::rd_kafka_DescribeTopics(rk, asked, options, queue);
             rd::rd_kafka_TopicCollection_destroy(asked);
             rd::rd_kafka_AdminOptions_destroy(options);
-            let event = rd::rd_kafka_queue_poll(queue, wait_ms + 1000);
+            let event = rd::rd_kafka_queue_poll(queue, wait_ms);
             let found = if event.is_null() {
                 Err(failed(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT))
             } else {
