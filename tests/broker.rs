@@ -5,10 +5,9 @@ mod support;
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use support::{Checker, Kafka, Made, Mix, Order, Part, Record, Running, Seen, Site, Tailer, left_out};
+use support::{Kafka, Order, Part, Record, Running, Seen, Site, Tailer, expecting, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(120);
@@ -16,22 +15,6 @@ const LONG: Duration = Duration::from_secs(120);
 const BATCH_HEAD: usize = 61;
 const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
-
-/// The broker whose files rot; it stays up.
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
-
-fn written(seed: u64, partitions: i32, count: usize) -> Vec<Made> {
-    Mix::new(seed, partitions).only_written().take(count).collect()
-}
-
-fn expecting<'m>(made: impl IntoIterator<Item = &'m Made>) -> Checker {
-    let mut checker = Checker::new();
-    made.into_iter().for_each(|m| checker.expect_made(m));
-    checker
-}
 
 /// What is wrong with a batch.
 #[derive(Debug, Clone, Copy)]

@@ -5,22 +5,16 @@ mod reference;
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use logmill::flow::record;
 use logmill::transform::Options;
 use reference::End;
 use reference::settings::Project;
-use support::{Checker, Codec, Kafka, Made, Mix, Order, Part, Record, Seen, Site, Sums, Tailer, left_out};
+use support::{Checker, Codec, Made, Mix, Order, Part, Record, Seen, Site, Sums, Tailer, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(180);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
 
 /// What the second implementation makes of the records.
 #[derive(Default)]

@@ -6,17 +6,11 @@ mod support;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::{Checker, Finding, Kafka, Made, Mix, Order, Part, Record, Seen, Site, Tailer, Verdict, left_out};
+use support::{Checker, Finding, Made, Mix, Order, Part, Record, Seen, Site, Tailer, Verdict, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
 
 fn written(seed: u64, count: usize) -> Vec<Made> {
     Mix::new(seed, 1).only_written().take(count).collect()

@@ -5,22 +5,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use logmill::ledger::failures::Failure;
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
-use support::{Kafka, Mix, Part, Record, Seen, Site, Sums, left_out};
+use support::{Mix, Part, Record, Seen, Site, Sums, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
 
 fn record(partition: i32, payload: impl Into<Vec<u8>>) -> Record {
     Record { partition, payload: Some(payload.into()), timestamp_ms: 1_608_184_000_123 }

@@ -3,27 +3,11 @@
 
 mod support;
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::{Checker, Kafka, Made, Mix, Order, Part, Record, Seen, Site, left_out};
+use support::{Kafka, Made, Mix, Order, Part, Record, Seen, Site, expecting, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
-
-fn written(seed: u64, partitions: i32, count: usize) -> Vec<Made> {
-    Mix::new(seed, partitions).only_written().take(count).collect()
-}
-
-fn expecting<'m>(made: impl IntoIterator<Item = &'m Made>) -> Checker {
-    let mut checker = Checker::new();
-    made.into_iter().for_each(|m| checker.expect_made(m));
-    checker
-}
 
 #[test]
 fn what_retention_removed_is_counted_named_and_left_behind() {

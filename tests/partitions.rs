@@ -4,27 +4,13 @@
 mod support;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::{Checker, Kafka, Made, Mix, Order, Part, Record, Seen, Site, Tailer, TransactionEnd, left_out, mark};
+use support::{
+    Made, Mix, Order, Part, Record, Seen, Site, Tailer, TransactionEnd, expecting, kafka, left_out, mark, written,
+};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
-
-fn written(seed: u64, partitions: i32, count: usize) -> Vec<Made> {
-    Mix::new(seed, partitions).only_written().take(count).collect()
-}
-
-fn expecting<'m>(made: impl IntoIterator<Item = &'m Made>) -> Checker {
-    let mut checker = Checker::new();
-    made.into_iter().for_each(|m| checker.expect_made(m));
-    checker
-}
 
 /// The (partition, sequence) of every line in a directory where nothing moves any more, sorted.
 fn marks(site: &Site, task: &str) -> Vec<(i32, u64)> {

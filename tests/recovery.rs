@@ -6,17 +6,11 @@ mod support;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use support::{Checker, Kafka, Made, Mix, Order, Part, Record, Running, Seen, Site, left_out};
+use support::{Checker, Made, Mix, Order, Part, Record, Running, Seen, Site, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
 
 /// A site with one task, and what it was given.
 struct Case {

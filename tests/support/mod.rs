@@ -11,6 +11,7 @@ mod records;
 mod tailer;
 mod told;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use broker::Kafka;
@@ -21,6 +22,24 @@ pub use program::{Running, Site};
 pub use records::{Fate, Made, Mix, write_settings};
 pub use tailer::{Finding, Seen, Tailer};
 pub use told::{Sums, Told};
+
+/// The one broker of a test binary; it stays up until the binary has ended.
+pub fn kafka() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(|| Kafka::start(1))
+}
+
+/// Records of which each becomes a line.
+pub fn written(seed: u64, partitions: i32, count: usize) -> Vec<Made> {
+    Mix::new(seed, partitions).only_written().take(count).collect()
+}
+
+/// A checker that expects what has to become of these.
+pub fn expecting<'m>(made: impl IntoIterator<Item = &'m Made>) -> Checker {
+    let mut checker = Checker::new();
+    made.into_iter().for_each(|m| checker.expect_made(m));
+    checker
+}
 
 /// Asks `ready` every few milliseconds until it gives something; panics with `what` when `deadline` has passed.
 pub fn eventually<T>(what: &str, deadline: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
