@@ -45,9 +45,9 @@ struct Fault {
 }
 
 const FAULTS: [Fault; 6] = [
-    Fault { name: "kill9", short: 16, full: 1000, needs: &[Part::Kafka], run: kills::run },
-    Fault { name: "power-loss", short: 9, full: 100, needs: &[Part::Kafka, Part::Mount], run: power::run },
-    Fault { name: "every-syscall", short: 20, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
+    Fault { name: "kill9", short: 12, full: 1000, needs: &[Part::Kafka], run: kills::run },
+    Fault { name: "power-loss", short: 6, full: 100, needs: &[Part::Kafka, Part::Mount], run: power::run },
+    Fault { name: "every-syscall", short: 60, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
     Fault { name: "errno", short: 1, full: 4, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
     // The last one: it takes the brokers down.
