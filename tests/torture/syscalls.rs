@@ -36,16 +36,15 @@ pub fn run(ground: &Ground<'_>, step: u64) -> Outcome {
     let mut dice = Dice(ground.seed);
     let mut walk = Walk { ground, step: step.max(1), dice: &mut dice, outcome: &mut outcome };
     for call in START {
-        walk.first_starts(call);
+        walk.said("a first start", call, |walk| walk.first_starts(call));
     }
     for call in START {
-        walk.later_starts(call);
+        walk.said("later starts", call, |walk| walk.later_starts(call));
     }
-    for call in WRITER {
-        walk.running("w0-game", call);
-    }
-    for call in KEEPER {
-        walk.running("k-game", call);
+    for (thread, calls) in [("w0-game", &WRITER[..]), ("k-game", &KEEPER[..])] {
+        for call in calls {
+            walk.said(thread, call, |walk| walk.running(thread, call));
+        }
     }
     outcome
 }
@@ -58,6 +57,13 @@ struct Walk<'a, 'k> {
 }
 
 impl<'k> Walk<'_, 'k> {
+    fn said(&mut self, place: &str, call: &str, walk: impl FnOnce(&mut Self)) {
+        let (before, began) = (self.outcome.times, std::time::Instant::now());
+        walk(self);
+        let kills = self.outcome.times - before;
+        println!("  {call} in {place}: {kills} kills in {:.1} s", began.elapsed().as_secs_f32());
+    }
+
     fn course(&self) -> Course<'k> {
         let mut course = Course::new(self.ground.kafka, "syscall", self.ground.seed + self.outcome.times);
         course.configure(LAYOUT);
