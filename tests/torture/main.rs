@@ -27,7 +27,8 @@ usage: tools/torture [--seed N] [FAULT [N]]...
   --kill9 N          kill -9 at N random moments, other numbers of readers and writers and other lanes in between
   --power-loss N     N times the filesystem loses what was not synced: of the output, of data_dir, of both
   --every-syscall [N]  SIGKILL at the Nth write, fdatasync, openat ... of the start, of the writer, of the keeper, for
-                     N = 1, 2, 3 ... until a run passes without (a number above 1: at fewer of these)
+                     N = 1, 2, 3 ... until a run passes without (a number above 1: at fewer of these,
+                     and a third of the calls)
   --errno [N]        EIO from fdatasync and fsync, ENOSPC, EIO and writes of nothing, EMFILE; N rounds
   --disk-full N      N times the disk is full until a janitor takes finished files or the disk grows
   --broker N         N times a broker stands still, dies and comes back, or hands its partitions to another
