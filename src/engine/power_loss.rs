@@ -74,7 +74,7 @@ pub fn new_maps(
 /// One file back to its length in the checkpoint; sealed, so that what follows goes to a new one. `None`: it is gone.
 pub fn cut_back(task: &Deliver, places: &Places, mark: &FileMark) -> Result<Option<FileRow>, RestoreError> {
     let path = places.root(mark.kind()).join(&mark.name);
-    let opened = match file::open_read(&path) {
+    let opened = match file::open_below(places.root(mark.kind()), &mark.name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             log::warn!("{}: {} was removed; it held {} bytes", task.name, path.display(), mark.length);
             return Ok(None);

@@ -33,6 +33,8 @@ enum Phase {
     Pausing {
         since: Instant,
         rested: Vec<bool>,
+        /// Batches that the writers had done at `since`.
+        batches: u64,
     },
     /// A cut is on its way to the disk; the readers go on, unless it is the last.
     Keeping {
@@ -141,13 +143,21 @@ impl Task {
     /// Moves on what time moves: a checkpoint is due, or a pause takes too long.
     pub fn tick(&mut self, now: Instant) -> Result<(), String> {
         match &self.flow.phase {
-            Phase::Flowing if now >= self.flow.due => {
+            Phase::Flowing if now >= self.flow.due || self.is_crowded() => {
                 self.flow.round += 1;
-                let round = self.flow.round;
-                self.flow.phase = Phase::Pausing { since: now, rested: vec![false; self.readers.len()] };
+                let (round, batches) = (self.flow.round, self.batches());
+                self.flow.phase = Phase::Pausing { since: now, rested: vec![false; self.readers.len()], batches };
                 self.tell_readers(|_| Control::Pause(round));
             }
-            Phase::Pausing { since, .. } if !self.flow.stopping && now - *since > PAUSE_MAX => {
+            Phase::Pausing { since, batches, .. } if !self.flow.stopping && now - *since > PAUSE_MAX => {
+                let done = self.batches();
+                if done > *batches {
+                    // Many files, or a slow disk, but the rings do run empty.
+                    if let Phase::Pausing { since, batches, .. } = &mut self.flow.phase {
+                        (*since, *batches) = (now, done);
+                    }
+                    return Ok(());
+                }
                 log::debug!("{}: a writer is blocked; the checkpoint is tried again", self.name);
                 self.flow.phase = Phase::Flowing;
                 self.flow.due = now + PAUSE_AGAIN;
@@ -163,6 +173,17 @@ impl Task {
         }
         self.send_ends();
         Ok(())
+    }
+
+    /// Batches that the writers have done.
+    fn batches(&self) -> u64 {
+        self.writers.iter().map(|w| w.gauge.batches.load(Ordering::Relaxed)).sum()
+    }
+
+    /// A writer's file table fills up, and a checkpoint would make room.
+    fn is_crowded(&self) -> bool {
+        let tried_lately = self.flow.due > Instant::now() && self.flow.due < Instant::now() + PAUSE_AGAIN;
+        !tried_lately && self.writers.iter().any(|w| w.gauge.crowded.load(Ordering::Relaxed))
     }
 
     pub fn on_reader(&mut self, reader: usize, event: reader::Event) -> Result<(), String> {
@@ -296,10 +317,7 @@ impl Task {
         for (index, writer) in self.writers.iter().enumerate() {
             let sealed = cut.files.iter().filter(|f| f.sealed && f.place.0 == index);
             let rows: Vec<(usize, u64)> = sealed.map(|f| (f.place.1, f.seq)).collect();
-            if !rows.is_empty() {
-                // A full inbox: they are in the next cut once more.
-                let _ = writer.inbox.try_send(writer::Message::Forget(rows));
-            }
+            writer.gauge.committed.put(rows);
         }
     }
 

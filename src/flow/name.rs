@@ -42,6 +42,11 @@ const VALUE_MAX_BYTES: usize = 100;
 /// Bytes of one whole name below the directory; it must fit its place in a writer's file table.
 pub const NAME_MAX_BYTES: usize = 440;
 
+/// Bytes of a part of it between two slashes, as filesystems have it.
+const PART_MAX_BYTES: usize = 255;
+/// Digits of the longest file number.
+const SEQ_MAX_BYTES: usize = 20;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
@@ -196,11 +201,40 @@ fn check_parts(text: &str, parts: &[Part]) -> Result<(), String> {
     if text.bytes().any(|b| b < 0x20 || b == 0x7f) {
         return Err("control characters are not allowed in a file name".into());
     }
+    let longest_part = part_bytes(parts);
+    if longest_part > PART_MAX_BYTES {
+        return Err(format!(
+            "a part of the name could grow to {longest_part} bytes, {PART_MAX_BYTES} is the most between two '/'; \
+             put values into directories of their own, as in {{log_name}}/{{event_name}}_{{seq}}"
+        ));
+    }
     let values = parts.iter().filter(|p| matches!(p, Part::Field(_))).count() * VALUE_MAX_BYTES;
     if text.len() + values + 20 > NAME_MAX_BYTES {
         return Err(format!("the name could grow beyond {NAME_MAX_BYTES} bytes; shorten it"));
     }
     Ok(())
+}
+
+/// Bytes of the longest part between slashes that a template can make.
+fn part_bytes(parts: &[Part]) -> usize {
+    let (mut longest, mut now) = (0, 0);
+    for part in parts {
+        match part {
+            Part::Text(text) => {
+                let (head, tail) = text.rsplit_once('/').map_or((text.as_str(), None), |(h, t)| (h, Some(t)));
+                now += head.split('/').next().map_or(0, str::len);
+                longest = head.split('/').map(str::len).fold(longest.max(now), usize::max);
+                if let Some(tail) = tail {
+                    now = tail.len();
+                }
+            }
+            Part::Time(_) => now += 4,
+            Part::Field(_) => now += VALUE_MAX_BYTES,
+            Part::Seq => now += SEQ_MAX_BYTES,
+        }
+        longest = longest.max(now);
+    }
+    longest
 }
 
 /// A value comes from strangers: all but `[A-Za-z0-9_-.]` is percent-encoded, and it never is a path of its own.
@@ -219,7 +253,8 @@ fn push_value(route: &mut String, value: &str) {
         text.truncate(VALUE_MAX_BYTES - 17);
         text.push_str(&format!("-{:016x}", fnv1a_64(value.as_bytes())));
     }
-    if text.is_empty() || text.bytes().all(|b| b == b'.') || text.starts_with(".logmill") {
+    // Never '.' or '..', nor a name of ours, nor one that a tailer's `*` passes over.
+    if text.is_empty() || text.starts_with('.') {
         text.insert(0, '_');
     }
     route.push_str(&text.replace('%', "%%"));
@@ -272,7 +307,8 @@ mod tests {
     fn values_from_strangers_stay_one_harmless_part() {
         let t = jiff::civil::date(2026, 3, 9).at(4, 5, 6, 0);
         let name = |v| file_name(&route("{log_name}_{seq}", v), t, 1);
-        assert_eq!(name("../../etc/passwd"), "..%2F..%2Fetc%2Fpasswd_1");
+        assert_eq!(name("../../etc/passwd"), "_..%2F..%2Fetc%2Fpasswd_1");
+        assert_eq!((name(".hidden"), name(".logmill-id")), ("_.hidden_1".into(), "_.logmill-id_1".into()));
         assert_eq!(file_name(&route("{log_name}/{seq}", ".."), t, 1), "_../1");
         assert_eq!(name("%Y{seq}\0"), "%25Y%7Bseq%7D%00_1");
         assert_eq!(name(""), "__1");
@@ -291,6 +327,13 @@ mod tests {
     }
 
     #[test]
+    fn a_part_between_slashes_is_measured_by_itself() {
+        for (template, bytes) in [("a/bcd/e_{seq}", 22), ("{log_name}/{topic}{lane}/x_{seq}", 200), ("%Y/{seq}", 20)] {
+            assert_eq!(part_bytes(&Template::parse(template).unwrap().parts), bytes, "{template}");
+        }
+    }
+
+    #[test]
     fn a_bad_template_says_what_to_write() {
         for (template, words) in [
             ("log.%Y", "{seq} is missing"),
@@ -302,6 +345,7 @@ mod tests {
             ("%q_{seq}", "%q is no time field"),
             ("{seq", "not closed"),
             (".logmill_{seq}", ".logmill"),
+            ("{log_name}_{event_name}_{topic}_{seq}", "between two '/'"),
         ] {
             let message = Template::parse(template).unwrap_err();
             assert!(message.contains(words), "{template}: {message}");

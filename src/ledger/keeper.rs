@@ -5,7 +5,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -146,7 +145,7 @@ impl Keeper {
                 continue;
             }
             let path = self.path(mark);
-            match file::open_read(&path) {
+            match file::open_below(self.root_of(mark.kind()), &mark.name) {
                 Ok(opened) => file::sync_data(&opened).map_err(|source| KeepError::Sync { path, source })?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
@@ -183,7 +182,8 @@ impl Keeper {
     /// The checkpoint holds it as sealed: it will never change.
     fn finish(&self, mark: &FileMark) {
         let path = self.path(mark);
-        match std::fs::set_permissions(&path, PermissionsExt::from_mode(FINISHED_MODE)) {
+        let opened = file::open_below(self.root_of(mark.kind()), &mark.name);
+        match opened.and_then(|f| file::set_mode(&f, FINISHED_MODE)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 log::warn!("{}: cannot make {} read-only: {e}", self.settings.task, path.display());
             }

@@ -20,6 +20,8 @@ const LOCK_FILE: &str = "lock.mdb";
 /// What a damaged database is kept as.
 const DAMAGED_FILE: &str = "data.mdb.damaged";
 const VALUE_VERSION: u8 = 1;
+/// The same with a value that Snappy has compressed: a cut may name many thousand files.
+const COMPRESSED_VERSION: u8 = 2;
 /// Values that a check reads at most.
 const VALUES_MAX: usize = 1 << 20;
 /// LMDB's names for the steps of a cursor.
@@ -90,7 +92,7 @@ impl Store {
             let name = String::from_utf8_lossy(key.unwrap_or_default());
             let value = unsealed(value).ok_or_else(|| self.damaged(&name, "its checksum"))?;
             if name.starts_with("cut/") {
-                serde_json::from_slice::<Cut>(value).map_err(|e| self.damaged(&name, e))?;
+                serde_json::from_slice::<Cut>(&value).map_err(|e| self.damaged(&name, e))?;
             }
             step = MDB_NEXT;
         }
@@ -167,7 +169,7 @@ impl Store {
         let text = serde_json::to_vec(cut).map_err(|e| self.damaged(&cut_key(state_id), e))?;
         let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
         let mut txn = self.env.begin_rw_txn().map_err(error)?;
-        txn.put(self.db, &key_bytes(&cut_key(state_id)), &sealed(&text), WriteFlags::empty()).map_err(error)?;
+        txn.put(self.db, &key_bytes(&cut_key(state_id)), &compressed(&text), WriteFlags::empty()).map_err(error)?;
         for topic in &cut.topics {
             let key = owner_key(&cut.group_id, &topic.name);
             let value = sealed(&state_id.to_le_bytes());
@@ -180,7 +182,7 @@ impl Store {
         let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
         let txn = self.env.begin_ro_txn().map_err(error)?;
         match txn.get(self.db, &key_bytes(key)) {
-            Ok(value) => unsealed(value).map(|v| Some(v.to_vec())).ok_or_else(|| self.damaged(key, "its checksum")),
+            Ok(value) => unsealed(value).map(Some).ok_or_else(|| self.damaged(key, "its checksum")),
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(source) => Err(error(source)),
         }
@@ -213,16 +215,35 @@ fn key_bytes(key: &str) -> Vec<u8> {
 
 /// Version, checksum of the rest, the rest.
 fn sealed(value: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![VALUE_VERSION];
+    seal(VALUE_VERSION, value)
+}
+
+fn compressed(value: &[u8]) -> Vec<u8> {
+    // It fails for values above 4 GB alone.
+    match snap::raw::Encoder::new().compress_vec(value) {
+        Ok(small) => seal(COMPRESSED_VERSION, &small),
+        Err(_) => sealed(value),
+    }
+}
+
+fn seal(version: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![version];
     bytes.extend(crc32fast::hash(value).to_le_bytes());
     bytes.extend(value);
     bytes
 }
 
-fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+fn unsealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let (version, rest) = bytes.split_first()?;
     let (crc, value) = rest.split_first_chunk()?;
-    (*version == VALUE_VERSION && crc32fast::hash(value) == u32::from_le_bytes(*crc)).then_some(value)
+    if crc32fast::hash(value) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    match *version {
+        VALUE_VERSION => Some(value.to_vec()),
+        COMPRESSED_VERSION => snap::raw::Decoder::new().decompress_vec(value).ok(),
+        _ => None,
+    }
 }
 
 /// Takes the blocks of the whole map from the disk now.

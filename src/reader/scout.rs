@@ -156,11 +156,12 @@ impl Scout {
         if self.no_ids {
             return Ok(Identity::without_ids(&self.settings.topics));
         }
+        // The first question brings the connection up: asked on none, ids come a second later.
+        self.catalog.partitions(self.settings.wanted.first().map_or("", String::as_str))?;
         let result = self.catalog.identity(&self.settings.topics);
         let told_before = self.settings.ids_known || self.identity.is_some();
         match result {
             Err(_) if !told_before => {
-                self.catalog.partitions(self.settings.wanted.first().map_or("", String::as_str))?;
                 self.no_ids = true;
                 Ok(Identity::without_ids(&self.settings.topics))
             }

@@ -12,7 +12,7 @@ use crate::flow::clock;
 use crate::flow::record::Record;
 use crate::flow::span::Mark;
 use crate::ring::layout::Work;
-use crate::ring::publish::Publisher;
+use crate::ring::publish::{Publisher, RUNS_OWED_MAX};
 use crate::ring::recover;
 use crate::ring::set::MapSet;
 use crate::transform::Program;
@@ -80,7 +80,8 @@ impl Reader {
         gauge.follow(&marks);
         let state = |m: &Mark| if settings.dormant.contains(&m.topic) { State::Idle } else { State::Live };
         let partitions = marks.iter().map(|m| Partition { end: None, state: state(m) }).collect();
-        let publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
+        let mut publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
+        publisher.set_runs_owed_max(RUNS_OWED_MAX / maps.shape.readers);
         let tools = Tools::new(&settings, program);
         let outlet = Outlet::new(settings.clone(), publisher, maps.clone(), wires, gauge, shared);
         let desk = Desk {

@@ -11,7 +11,8 @@ use crate::flow::tally::Tally;
 pub const ENTRY_PART: usize = 4;
 /// Bytes at which an entry is worth publishing although the batch goes on.
 const ENTRY_TARGET_BYTES: usize = 256 << 10;
-/// Bytes that a route's chunk reserves when another route's line begins behind it.
+/// Bytes that a route's chunk reserves at most when another route's line begins behind it; less where the last entry
+/// had many chunks, so that reserves take no more than half of an entry.
 const CHUNK_BYTES: usize = 8 << 10;
 /// Routes with a reserving chunk in one entry; lines of further routes lie close, each a run of its own.
 const HOT_ROUTES: usize = 64;
@@ -19,6 +20,8 @@ const HOT_ROUTES: usize = 64;
 const MARKS_BYTES: usize = PARTITIONS_MAX * Tables::BYTES_FOR_MARK;
 /// Runs of one entry; the writers' slots hold several entries.
 pub const RUNS_MAX: usize = 2048;
+/// Runs that all rings of a task may owe together, so that after a kill each can have a file of its own.
+pub const RUNS_OWED_MAX: usize = super::slot::FILES_MAX / 4;
 /// Bytes of room below which a chunk is not tried again.
 const WORTH_TRYING_BYTES: usize = 256;
 /// Routes remembered; beyond, the memory is cleared at an entry's border.
@@ -68,6 +71,7 @@ pub struct Published {
     pub end: u64,
     /// A bit for each writer that owes lines of it.
     pub writers: u64,
+    pub runs: usize,
 }
 
 /// Owns one ring's writing end.
@@ -83,6 +87,11 @@ pub struct Publisher {
     chunks: Vec<Chunk>,
     touched: Vec<usize>,
     is_touched: Vec<bool>,
+    /// Bytes that a chunk of this entry reserves.
+    reserve: usize,
+    /// Runs of the entries that are owed, and how many of them there may be.
+    runs_owed: usize,
+    runs_owed_max: usize,
     /// Bytes of the entry's tables so far, marks aside.
     table_bytes: usize,
     tables: Tables,
@@ -105,10 +114,19 @@ impl Publisher {
             touched: Vec::new(),
             is_touched: vec![false; marks.len()],
             marks,
+            reserve: CHUNK_BYTES,
+            runs_owed: 0,
+            runs_owed_max: usize::MAX,
             table_bytes: 0,
             tables: Tables::default(),
             owed: Default::default(),
         }
+    }
+
+    /// Publishes no more while so many runs are owed: each may need a file of its own, and a start after a kill has
+    /// rows for so many only.
+    pub fn set_runs_owed_max(&mut self, runs: usize) {
+        self.runs_owed_max = runs.max(RUNS_MAX);
     }
 
     pub fn marks(&self) -> &[Mark] {
@@ -150,7 +168,7 @@ impl Publisher {
             return true;
         }
         let used = (self.ring.head() - self.ring.tail()) as usize;
-        if self.ring.size() - used < self.limit() + MARKS_BYTES {
+        if self.ring.size() - used < self.limit() + MARKS_BYTES || self.runs_owed >= self.runs_owed_max {
             return false;
         }
         if self.routes.len() > ROUTES_MAX {
@@ -225,7 +243,7 @@ impl Publisher {
         let limit = self.end();
         let hot = self.chunks.len() < HOT_ROUTES;
         let start = self.chunks.last().map_or(ENTRY_ALIGN, |c| {
-            let reserved = if hot { c.start + CHUNK_BYTES } else { 0 };
+            let reserved = if hot { c.start + self.reserve } else { 0 };
             reserved.clamp(c.start + c.len, limit.max(c.start + c.len))
         });
         let run_bytes = Tables::bytes_for_run(self.routes[route.0 as usize].key.len());
@@ -255,6 +273,9 @@ impl Publisher {
         let at = self.chunks.last().map_or(ENTRY_ALIGN, |c| c.start + c.len).next_multiple_of(8);
         self.tables.begin(at, marks, &self.tally);
         let mut writers = 0;
+        let runs = self.chunks.len();
+        self.reserve = (ENTRY_TARGET_BYTES / 2 / runs.max(1)).min(CHUNK_BYTES);
+        self.runs_owed += runs;
         for chunk in self.chunks.drain(..) {
             let route = &mut self.routes[chunk.route.0 as usize];
             route.chunk = None;
@@ -264,7 +285,7 @@ impl Publisher {
         self.touched.drain(..).for_each(|row| self.is_touched[row] = false);
         let pos = self.ring.head();
         self.ring.publish(&self.tables);
-        let published = Published { pos, end: self.ring.head(), writers };
+        let published = Published { pos, end: self.ring.head(), writers, runs };
         self.owed.push_back(published);
         Some(published)
     }
@@ -280,6 +301,7 @@ impl Publisher {
                 return Ok(false);
             }
             fold(&self.ring, first.pos, |mark| self.row_of.get(&(mark.topic, mark.partition)).copied())?;
+            self.runs_owed -= first.runs;
             self.owed.pop_front();
         }
         Ok(true)

@@ -18,12 +18,14 @@ use crate::sys::mmap::Words;
 
 /// Runs of one batch, and so its files: one whole entry always fits.
 pub const BATCH_RUNS_MAX: usize = RUNS_MAX;
-/// Files that a table holds; at half of it the writer seals those it has not touched for longest.
-pub const FILES_MAX: usize = 8192;
+/// Files that a table holds.
+pub const FILES_MAX: usize = 65_536;
 
 const AT_SEQ: usize = 16;
 const AT_SEQ_LIMIT: usize = 17;
 const AT_COMMITTED: usize = 18;
+/// Rows from here on were never used.
+const AT_ROWS: usize = 19;
 const AT_APPLIED: usize = 32;
 pub(super) const AT_FLIGHT: usize = AT_APPLIED + THREADS_MAX;
 /// Two places for a batch: one is filled while the other is valid.
@@ -139,9 +141,9 @@ impl Slot {
 
     /// True where nobody has changed the numbers that the last process stored.
     pub fn is_whole(&self) -> bool {
-        let heads = (AT_SEQ..=AT_COMMITTED).chain(AT_APPLIED..AT_APPLIED + THREADS_MAX);
-        let lengths = (0..FILES_MAX).map(|row| AT_TABLE + row * ROW_WORDS + 1);
-        heads.chain(lengths).all(|at| guard::is_whole(self.get(at)))
+        let heads = (AT_SEQ..=AT_ROWS).chain(AT_APPLIED..AT_APPLIED + THREADS_MAX);
+        let lengths = (0..self.rows_used()).map(|row| AT_TABLE + row * ROW_WORDS + 1);
+        self.rows_used() <= FILES_MAX && heads.chain(lengths).all(|at| guard::is_whole(self.get(at)))
     }
 
     /// The next file number (of writer 0's slot, for the whole task).
@@ -281,8 +283,15 @@ impl Slot {
         checksum(&words)
     }
 
+    fn rows_used(&self) -> usize {
+        self.number(AT_ROWS) as usize
+    }
+
     /// Enters a file in a free row, as planned and of length 0.
     pub fn set_row(&self, at: usize, row: &Row) {
+        if at >= self.rows_used() {
+            self.set_number(AT_ROWS, at as u64 + 1);
+        }
         let base = AT_TABLE + at * ROW_WORDS;
         let mut name = row.name.as_bytes().to_vec();
         name.resize((ROW_WORDS - ROW_NAME) * 8, 0);
@@ -379,7 +388,7 @@ impl Slot {
     /// # Errors
     /// A row is damaged.
     pub fn rows(&self) -> Result<Vec<(usize, Row, State)>, String> {
-        (0..FILES_MAX)
+        (0..self.rows_used())
             .filter_map(|at| self.row(at).map(|r| r.map(|(row, state)| (at, row, state))).transpose())
             .collect()
     }

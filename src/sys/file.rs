@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -43,18 +43,124 @@ pub fn set_umask() {
     unsafe { libc::umask(0o027) };
 }
 
-/// Opens for appending and for reading back; with `create` the file must not exist yet. Follows no symbolic link.
+/// What an open may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Make {
+    /// The file must be there.
+    Nothing,
+    /// The file must not be there; missing directories on the way are made.
+    File,
+}
+
+/// Modes of what is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Modes {
+    pub file: u32,
+    pub dir: u32,
+}
+
+/// Opens `root/name` for appending and for reading back. Only `root` itself may be reached through symbolic links:
+/// below it, none is followed, whoever planted it.
 ///
 /// # Errors
 /// The kernel's.
-pub fn open_append(path: &Path, create: bool, mode: u32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create_new(create)
-        .mode(mode)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path)
+pub fn open_append(root: &Path, name: &str, make: Make, modes: Modes) -> io::Result<File> {
+    let flags = libc::O_RDWR | libc::O_APPEND;
+    match name.rsplit_once('/') {
+        None if make == Make::Nothing => open_at(None, &root.join(name), flags, 0),
+        None => {
+            let made = open_at(None, &root.join(name), flags | libc::O_CREAT | libc::O_EXCL, modes.file);
+            match made {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    make_dirs(root, modes.dir)?;
+                    open_at(None, &root.join(name), flags | libc::O_CREAT | libc::O_EXCL, modes.file)
+                }
+                other => other,
+            }
+        }
+        Some((below, last)) => {
+            let dir = open_dir_below(root, below, make, modes.dir)?;
+            let extra = if make == Make::File { libc::O_CREAT | libc::O_EXCL } else { 0 };
+            open_at(Some(&dir), Path::new(last), flags | extra, modes.file)
+        }
+    }
+}
+
+/// Opens `root/name` for reading, following no symbolic link below `root`.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_below(root: &Path, name: &str) -> io::Result<File> {
+    match name.rsplit_once('/') {
+        None => open_at(None, &root.join(name), libc::O_RDONLY, 0),
+        Some((below, last)) => {
+            let dir = open_dir_below(root, below, Make::Nothing, 0)?;
+            open_at(Some(&dir), Path::new(last), libc::O_RDONLY, 0)
+        }
+    }
+}
+
+/// Steps from directory to directory, so that none of them can be a link.
+fn open_dir_below(root: &Path, below: &str, make: Make, mode: u32) -> io::Result<File> {
+    if make == Make::File {
+        make_dirs(root, mode)?;
+    }
+    let mut dir = File::open(root)?;
+    for part in below.split('/') {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        dir = match open_at(Some(&dir), Path::new(part), flags, 0) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && make == Make::File => {
+                let name = CString::new(part)?;
+                // SAFETY: a valid descriptor and string for the length of the call.
+                if unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) } != 0 {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                }
+                open_at(Some(&dir), Path::new(part), flags, 0)?
+            }
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => {
+                let words = format!("{part} in {} is no directory of ours: a link or a file", root.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, words));
+            }
+            other => other?,
+        };
+    }
+    Ok(dir)
+}
+
+/// openat(2) that follows no link in the last place.
+fn open_at(dir: Option<&File>, path: &Path, flags: libc::c_int, mode: u32) -> io::Result<File> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let at = dir.map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
+    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    loop {
+        // SAFETY: a valid descriptor and string for the length of the call.
+        let fd = unsafe { libc::openat(at, name.as_ptr(), flags, mode) };
+        if fd >= 0 {
+            // SAFETY: a descriptor that was just opened and is nobody else's.
+            return Ok(unsafe { File::from_raw_fd(fd) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Files that this process may have open; the first call raises the limit as far as it may.
+pub fn open_files_max() -> usize {
+    // SAFETY: all-zero is a valid rlimit, and the pointers are valid for the calls.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return 256;
+        }
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 { raised } else { limit }
+    };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
 /// Opens for reading without following a symbolic link.

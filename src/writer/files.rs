@@ -1,22 +1,31 @@
 //! A writer's files: which file a route writes now, opened when needed, sealed when finished or no longer ours alone.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::compare::{common, tail, whole_lines};
+use super::table::{Entry, Table};
 use super::{Gauge, Settings};
 use crate::flow::clock;
 use crate::flow::name::{self, Rotate};
+use crate::ring::publish::RUNS_OWED_MAX;
 use crate::ring::slot::{FILES_MAX, Kind, Row, Slot, State};
-use crate::sys::file;
+use crate::sys::file::{self, Make};
 
-/// Files a writer keeps open; those not used for longest are closed.
-const OPEN_MAX: usize = 256;
+/// A writer's part of the files that the process may have open; those not used for longest are closed.
+const OPEN_PART: usize = 8;
+const OPEN_LEAST: usize = 8;
+const OPEN_MOST: usize = 2048;
+/// Files that may grow at the same time; beyond, the one not used for longest is finished.
+const UNSEALED_MAX: usize = FILES_MAX * 3 / 8;
+/// Rows in use above which a checkpoint is wanted at once.
+const CROWDED: usize = FILES_MAX / 2;
+/// Rows that only a start uses: more than what all rings together can owe.
+const SPARE_ROWS: usize = RUNS_OWED_MAX;
 /// Bytes after which a segment of the failure queue is finished.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Wait between two tries while the disk refuses.
@@ -25,8 +34,6 @@ const RETRY: Duration = Duration::from_millis(50);
 const SPACE_CHECK: Duration = Duration::from_millis(200);
 /// How often stale files are looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes compared at a time with what stands in a file.
-const COMPARE_BYTES: usize = 64 << 10;
 
 /// What became of an append.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,25 +44,21 @@ pub enum Place {
     Broken { whole: u64 },
 }
 
-struct Entry {
-    row: Row,
-    state: State,
-    file: Option<File>,
-    /// The batch that used it last.
-    used: u64,
-}
-
 /// The file table with its open files.
 pub struct Files {
     settings: Settings,
     slot: Arc<Slot>,
     numbers: Arc<Slot>,
     gauge: Arc<Gauge>,
-    entries: Vec<Option<Entry>>,
-    /// The unsealed file of each route.
-    by_route: HashMap<u64, usize>,
-    open: usize,
+    table: Table,
+    /// Rows that may be used.
+    rows_max: usize,
+    /// Files kept open.
+    open_max: usize,
     batch: u64,
+    /// The clock as it was when it was furthest: names and periods never go back with it.
+    latest_ms: i64,
+    clock: fn() -> i64,
     space: Option<(Instant, u64)>,
     /// When stale files were last looked for.
     looked: Instant,
@@ -63,24 +66,21 @@ pub struct Files {
 
 impl Files {
     pub fn new(settings: Settings, slot: Arc<Slot>, numbers: Arc<Slot>, gauge: Arc<Gauge>) -> Result<Files, String> {
-        let mut entries: Vec<Option<Entry>> = Vec::new();
-        let mut by_route = HashMap::new();
-        for (at, row, state) in slot.rows()? {
-            entries.resize_with(at + 1, || None);
-            if state != State::Sealed {
-                by_route.insert(row.route_hash, at);
-            }
-            entries[at] = Some(Entry { row, state, file: None, used: 0 });
-        }
+        let table = Table::new(slot.rows()?);
+        // The last process may have seen a later day than the clock shows now.
+        let latest_s = table.periods().max().unwrap_or(0) - i64::from(settings.timezone_s);
+        let latest_ms = latest_s.saturating_mul(1000);
         Ok(Files {
             settings,
             slot,
             numbers,
             gauge,
-            entries,
-            by_route,
-            open: 0,
+            table,
+            rows_max: FILES_MAX,
+            open_max: (file::open_files_max() / OPEN_PART).clamp(OPEN_LEAST, OPEN_MOST),
             batch: 1,
+            latest_ms,
+            clock: clock::now_ms,
             space: None,
             looked: Instant::now(),
         })
@@ -90,19 +90,23 @@ impl Files {
         self.batch += 1;
     }
 
+    /// From now on some rows stay free: whatever is owed at a kill, the next start has rows for it.
+    pub fn keep_spare_rows(&mut self) {
+        self.rows_max = FILES_MAX - SPARE_ROWS;
+    }
+
     /// The row of the file that `route` writes now: the present one, or a new one where it is finished or gone.
     pub fn row_for(&mut self, route: &[u8]) -> io::Result<usize> {
         let hash = name::fnv1a_64(route);
-        let now = clock::now_ms();
-        if let Some(row) = self.by_route.get(&hash).copied() {
-            let entry = self.entry(row);
-            if entry.used == self.batch {
+        let now = self.now_ms();
+        if let Some(row) = self.table.of_route(hash) {
+            if self.entry(row).used() == self.batch {
                 return Ok(row);
             }
             if self.is_finished(row, now) {
                 self.seal(row);
             } else if self.is_ours(row)? {
-                self.entry(row).used = self.batch;
+                self.table.touch(row, self.batch);
                 return Ok(row);
             }
         }
@@ -120,7 +124,7 @@ impl Files {
             return self.broken_if_gone(row, error);
         }
         self.check_space()?;
-        let entry = self.entries[row].as_ref().and_then(|e| e.file.as_ref()).ok_or_else(gone)?;
+        let entry = self.table.get(row).and_then(|e| e.file.as_ref()).ok_or_else(gone)?;
         let standing = file::standing(entry)?;
         let have = standing.length.saturating_sub(start).min(added);
         let same = if standing.length < start { 0 } else { common(entry, start, have, parts)? };
@@ -151,9 +155,8 @@ impl Files {
             return;
         }
         self.looked = Instant::now();
-        let now = clock::now_ms();
-        let unsealed: Vec<usize> = self.by_route.values().copied().collect();
-        for row in unsealed {
+        let now = self.now_ms();
+        for row in self.table.unsealed() {
             if self.is_finished(row, now) {
                 self.seal(row);
             }
@@ -161,15 +164,14 @@ impl Files {
     }
 
     /// Rows that a committed checkpoint holds as sealed leave the table, unless another file has got the row since.
-    pub fn forget(&mut self, rows: &[(usize, u64)]) {
-        for (row, seq) in rows {
-            let sealed = |e: &Entry| e.state == State::Sealed && e.row.seq == *seq;
-            if self.entries.get(*row).is_some_and(|e| e.as_ref().is_some_and(sealed)) {
-                self.close(*row);
-                self.slot.clear_row(*row);
-                self.entries[*row] = None;
+    pub fn forget_committed(&mut self) {
+        for (row, seq) in self.gauge.committed.take() {
+            if self.table.get(row).is_some_and(|e| e.state == State::Sealed && e.row.seq == seq) {
+                self.slot.clear_row(row);
+                self.table.remove(row);
             }
         }
+        self.gauge.crowded.store(self.table.count() > CROWDED, Ordering::Relaxed);
     }
 
     /// The disk refuses: says so once, and waits a little.
@@ -192,28 +194,33 @@ impl Files {
         }
     }
 
-    fn entry(&mut self, row: usize) -> &mut Entry {
+    fn entry(&self, row: usize) -> &Entry {
         let task = &self.settings.task;
-        self.entries[row].as_mut().unwrap_or_else(|| panic!("{task}: row {row} of the file table is free"))
+        self.table.get(row).unwrap_or_else(|| panic!("{task}: row {row} of the file table is free"))
     }
 
     fn path(&self, row: &Row) -> PathBuf {
         self.settings.dir_of(row.kind).join(&row.name)
     }
 
+    fn now_ms(&mut self) -> i64 {
+        self.latest_ms = self.latest_ms.max((self.clock)());
+        self.latest_ms
+    }
+
+    /// When the day or hour of a moment began, in seconds of local time; comparable across both.
     fn period(&self, kind: Kind, now_ms: i64) -> i64 {
         let local_s = now_ms.div_euclid(1000) + i64::from(self.settings.timezone_s);
         match self.settings.rotate {
             _ if kind == Kind::Failures => 0,
             Rotate::None => 0,
-            Rotate::Day => local_s.div_euclid(86_400),
-            Rotate::Hour => local_s.div_euclid(3_600),
+            Rotate::Day => local_s - local_s.rem_euclid(86_400),
+            Rotate::Hour => local_s - local_s.rem_euclid(3_600),
         }
     }
 
-    /// A period never goes backwards when the clock does.
     fn is_finished(&self, row: usize, now_ms: i64) -> bool {
-        let Some(entry) = self.entries[row].as_ref() else { return false };
+        let Some(entry) = self.table.get(row) else { return false };
         let limit = match entry.row.kind {
             Kind::Lines => self.settings.rotate_size,
             Kind::Failures => SEGMENT_BYTES,
@@ -223,20 +230,8 @@ impl Files {
     }
 
     fn seal(&mut self, row: usize) {
-        self.close(row);
-        let entry = self.entry(row);
-        entry.state = State::Sealed;
-        let (row_, hash) = (entry.row.clone(), entry.row.route_hash);
-        self.slot.set_state(row, &row_, State::Sealed);
-        if self.by_route.get(&hash) == Some(&row) {
-            self.by_route.remove(&hash);
-        }
-    }
-
-    fn close(&mut self, row: usize) {
-        if self.entry(row).file.take().is_some() {
-            self.open -= 1;
-        }
+        self.table.seal(row);
+        self.slot.set_state(row, &self.entry(row).row, State::Sealed);
     }
 
     /// Takes a number and a row and makes the file.
@@ -253,8 +248,7 @@ impl Files {
             period: self.period(kind, now_ms),
         };
         self.slot.set_row(at, &row);
-        self.entries[at] = Some(Entry { row, state: State::Planned, file: None, used: self.batch });
-        self.by_route.insert(hash, at);
+        self.table.insert(at, row, State::Planned, self.batch);
         match self.ensure_open(at) {
             Ok(()) => Ok(at),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -262,7 +256,8 @@ impl Files {
                 self.create(kind, pattern, hash, now_ms)
             }
             Err(e) => {
-                self.entry(at).used = 0;
+                // The next try finds it by its route.
+                self.table.touch(at, 0);
                 Err(e)
             }
         }
@@ -272,28 +267,22 @@ impl Files {
     fn abandon(&mut self, at: usize) {
         let row = self.entry(at).row.clone();
         log::warn!("{}: {} exists already and is not ours; it is left alone", self.settings.task, row.name);
-        self.by_route.remove(&row.route_hash);
         self.slot.clear_row(at);
-        self.entries[at] = None;
+        self.table.remove(at);
     }
 
-    /// A free row. At half the table the file not used for longest is sealed, so that checkpoints make room.
+    /// A free row. Beyond a number of unsealed files the one not used for longest is sealed, so that checkpoints make
+    /// room.
     fn free_row(&mut self) -> io::Result<usize> {
-        if self.by_route.len() >= FILES_MAX / 2 {
-            let batch = self.batch;
-            let oldest = self.by_route.values().copied().min_by_key(|row| self.entries[*row].as_ref().map(|e| e.used));
-            if let Some(row) = oldest.filter(|row| self.entries[*row].as_ref().is_some_and(|e| e.used < batch)) {
-                self.seal(row);
-            }
+        self.forget_committed();
+        let oldest = self.table.oldest_unsealed().filter(|_| self.table.unsealed_count() >= UNSEALED_MAX);
+        if let Some(row) = oldest.filter(|row| self.entry(*row).used() < self.batch) {
+            self.seal(row);
         }
-        if let Some(free) = self.entries.iter().position(Option::is_none) {
-            return Ok(free);
+        if self.table.count() >= self.rows_max {
+            return Err(io::Error::other(format!("{} files wait for a checkpoint", self.table.count())));
         }
-        if self.entries.len() == FILES_MAX {
-            return Err(io::Error::other(format!("all {FILES_MAX} rows of the file table wait for a checkpoint")));
-        }
-        self.entries.push(None);
-        Ok(self.entries.len() - 1)
+        Ok(self.table.free_row())
     }
 
     /// Opens the file of a row, making it where it is only planned.
@@ -301,35 +290,31 @@ impl Files {
         if self.entry(at).file.is_some() {
             return Ok(());
         }
-        self.make_room_for_one();
+        self.close_oldest(self.open_max - 1);
         let (row, state) = (self.entry(at).row.clone(), self.entry(at).state);
-        let path = self.path(&row);
-        let opened =
-            if state == State::Planned { self.make(at, &row, &path)? } else { file::open_append(&path, false, 0)? };
+        let opened = loop {
+            let opened = if state == State::Planned { self.make(at, &row) } else { self.open(&row, Make::Nothing) };
+            match opened {
+                Err(e) if is_too_many(&e) && self.close_oldest(self.table.open_count() / 2) => {}
+                other => break other?,
+            }
+        };
         if state == State::Planned {
             self.slot.set_identity(at, file::identity(&opened)?);
             self.slot.set_state(at, &row, State::Created);
-            self.entry(at).state = State::Created;
+            self.table.set_created(at);
         } else if file::identity(&opened)? != self.slot.identity(at) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
         }
-        self.entry(at).file = Some(opened);
-        self.open += 1;
+        self.table.set_open(at, opened);
         Ok(())
     }
 
     /// A file that is planned, empty and ours is ours: a kill fell between its creation and the note of it.
-    fn make(&self, at: usize, row: &Row, path: &std::path::Path) -> io::Result<File> {
-        let (file_mode, dir_mode) = match row.kind {
-            Kind::Lines => (file::FILE_MODE, file::DIR_MODE),
-            Kind::Failures => (file::PRIVATE_FILE_MODE, file::PRIVATE_DIR_MODE),
-        };
-        if let Some(parent) = path.parent() {
-            file::make_dirs(parent, dir_mode)?;
-        }
-        match file::open_append(path, true, file_mode) {
+    fn make(&self, at: usize, row: &Row) -> io::Result<File> {
+        match self.open(row, Make::File) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let opened = file::open_append(path, false, 0).map_err(|_| e)?;
+                let opened = self.open(row, Make::Nothing).map_err(|_| e)?;
                 let ours = file::standing(&opened)?.length == 0 && self.slot.length(at) == 0 && file::is_mine(&opened)?;
                 if ours { Ok(opened) } else { Err(io::ErrorKind::AlreadyExists.into()) }
             }
@@ -337,15 +322,21 @@ impl Files {
         }
     }
 
-    fn make_room_for_one(&mut self) {
-        while self.open >= OPEN_MAX {
-            let used = |e: &Option<Entry>| e.as_ref().filter(|e| e.file.is_some()).map(|e| e.used);
-            let rows = self.entries.iter().enumerate();
-            match rows.filter_map(|(at, e)| used(e).map(|u| (u, at))).min() {
-                Some((_, at)) => self.close(at),
-                None => return,
-            }
+    fn open(&self, row: &Row, make: Make) -> io::Result<File> {
+        let modes = match row.kind {
+            Kind::Lines => file::Modes { file: file::FILE_MODE, dir: file::DIR_MODE },
+            Kind::Failures => file::Modes { file: file::PRIVATE_FILE_MODE, dir: file::PRIVATE_DIR_MODE },
+        };
+        file::open_append(self.settings.dir_of(row.kind), &row.name, make, modes)
+    }
+
+    /// Closes files that were not used for longest until at most `most` are open; false where none is open.
+    fn close_oldest(&mut self, most: usize) -> bool {
+        let some = self.table.open_count() > 0;
+        while let Some(at) = self.table.oldest_open().filter(|_| self.table.open_count() > most) {
+            self.table.close(at);
         }
+        some
     }
 
     /// Before a batch uses a file: it must stand under its name with the length we gave it.
@@ -458,41 +449,10 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ELOOP)) || error.kind() == io::ErrorKind::NotFound
 }
 
-/// How many of the `have` bytes at `start` are the first ones of `parts`.
-fn common(file: &File, start: u64, have: u64, parts: &[&[u8]]) -> io::Result<u64> {
-    let mut buffer = vec![0; COMPARE_BYTES.min(have as usize)];
-    let mut same = 0;
-    for chunk in parts.iter().flat_map(|p| p.chunks(COMPARE_BYTES)) {
-        let len = chunk.len().min((have - same) as usize);
-        if len == 0 {
-            break;
-        }
-        let found = &mut buffer[..len];
-        file.read_exact_at(found, start + same)?;
-        let equal = found.iter().zip(chunk).take_while(|(a, b)| a == b).count();
-        same += equal as u64;
-        if equal < len {
-            break;
-        }
-    }
-    Ok(same)
+fn is_too_many(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// What of `parts` is behind the first `skip` bytes.
-fn tail<'a>(parts: &[&'a [u8]], mut skip: u64) -> Vec<&'a [u8]> {
-    let mut rest = Vec::with_capacity(parts.len());
-    for part in parts {
-        let cut = skip.min(part.len() as u64) as usize;
-        skip -= cut as u64;
-        if part.len() > cut {
-            rest.push(&part[cut..]);
-        }
-    }
-    rest
-}
-
-/// Bytes of the whole lines within the first `same` bytes of `parts`.
-fn whole_lines(parts: &[&[u8]], same: u64) -> u64 {
-    let bytes = parts.iter().flat_map(|p| p.iter()).take(same as usize);
-    bytes.enumerate().filter(|(_, b)| **b == b'\n').last().map_or(0, |(at, _)| at as u64 + 1)
-}
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

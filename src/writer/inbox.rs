@@ -1,6 +1,6 @@
 //! What comes to a writer, and how much of it makes a batch.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -18,44 +18,46 @@ const IDLE: Duration = Duration::from_secs(1);
 pub enum Message {
     /// An entry with lines for this writer is published.
     Entry { ring: usize, pos: u64 },
-    /// These rows of the file table, each with its file's number, are sealed in a committed checkpoint: they may go.
-    Forget(Vec<(usize, u64)>),
 }
 
-/// One batch.
-#[derive(Default)]
-pub struct Gathered {
-    /// (ring, position), in order of arrival.
-    pub entries: Vec<(usize, u64)>,
-    pub forget: Vec<(usize, u64)>,
+/// Rows of the file table, each with its file's number, that are sealed in a committed checkpoint: they may go. Not a
+/// message, for a writer that waits for a free row does not come to its messages. A newer checkpoint names the older
+/// one's rows again, where they are still in the table.
+#[derive(Debug, Default)]
+pub struct Committed(Mutex<Vec<(usize, u64)>>);
+
+impl Committed {
+    pub fn put(&self, rows: Vec<(usize, u64)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    pub fn take(&self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
-/// Waits for the first message and takes what else has come; empty after a while without any, `None` at the end.
+/// Waits for the first message and takes what else has come: (ring, position), in order of arrival; nothing after a
+/// while without any, `None` at the end.
 ///
 /// A batch is bounded by the slot's runs: the entry that would not fit any more is handed over as a batch of its own.
-pub fn gather(inbox: &Receiver<Message>, rings: &[Arc<Ring>], writer: usize) -> Option<Gathered> {
-    let mut gathered = Gathered::default();
+pub fn gather(inbox: &Receiver<Message>, rings: &[Arc<Ring>], writer: usize) -> Option<Vec<(usize, u64)>> {
+    let mut entries = Vec::new();
     let mut next = match inbox.recv_timeout(IDLE) {
         Ok(message) => Some(message),
-        Err(RecvTimeoutError::Timeout) => return Some(gathered),
+        Err(RecvTimeoutError::Timeout) => return Some(entries),
         Err(RecvTimeoutError::Disconnected) => return None,
     };
     let (mut runs, mut bytes) = (0, 0);
-    while let Some(message) = next {
-        match message {
-            Message::Forget(rows) => gathered.forget.extend(rows),
-            Message::Entry { ring, pos } => {
-                let (entry_runs, entry_bytes) = size(&rings[ring], pos, writer);
-                gathered.entries.push((ring, pos));
-                runs += entry_runs;
-                bytes += entry_bytes;
-            }
-        }
+    while let Some(Message::Entry { ring, pos }) = next {
+        let (entry_runs, entry_bytes) = size(&rings[ring], pos, writer);
+        entries.push((ring, pos));
+        runs += entry_runs;
+        bytes += entry_bytes;
         // The largest entry still fits behind what is gathered, or nothing more is taken.
         let room = bytes < BATCH_BYTES && runs <= BATCH_RUNS_MAX / 2;
         next = if room { inbox.try_recv().ok() } else { None };
     }
-    Some(gathered)
+    Some(entries)
 }
 
 fn size(ring: &Ring, pos: u64, writer: usize) -> (usize, u64) {

@@ -3,8 +3,10 @@
 //! wait -> gather messages -> choose files -> note the batch in the slot -> one append per file -> mark it applied.
 
 mod batch;
+mod compare;
 mod files;
 mod inbox;
+mod table;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use crossbeam_channel::Receiver;
 
 pub use batch::Recovered;
 pub use files::route_key;
-pub use inbox::Message;
+pub use inbox::{Committed, Message};
 
 use crate::flow::name::Rotate;
 use crate::flow::problem::LastError;
@@ -61,6 +63,10 @@ pub struct Gauge {
     /// Files that were removed or cut while they were being written.
     pub deleted_live: AtomicU64,
     pub last_error: LastError,
+    /// Its file table fills up: a checkpoint would make room.
+    pub crowded: AtomicBool,
+    /// Finished files that a checkpoint holds.
+    pub committed: Committed,
 }
 
 impl Gauge {
@@ -96,10 +102,11 @@ impl Writer {
 
     /// Until all readers have dropped their senders.
     pub fn run(mut self, inbox: &Receiver<Message>) {
-        while let Some(gathered) = inbox::gather(inbox, &self.rings, self.settings.index) {
-            self.apply(&gathered.entries);
+        self.files.keep_spare_rows();
+        while let Some(entries) = inbox::gather(inbox, &self.rings, self.settings.index) {
+            self.apply(&entries);
             self.files.seal_stale();
-            self.files.forget(&gathered.forget);
+            self.files.forget_committed();
         }
         log::debug!("{}: writer {} has finished", self.settings.task, self.settings.index);
     }

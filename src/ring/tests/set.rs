@@ -9,7 +9,9 @@ use crate::ring::layout::{AT_TABLE as RING_TABLE, AT_TOPICS};
 use crate::ring::publish::Publisher;
 use crate::ring::recover::entries;
 use crate::ring::set::{Contents, MapSet, OpenError, Shape};
-use crate::ring::slot::{AT_FLIGHT, AT_TABLE as SLOT_TABLE, Flight, FlightFile, FlightRun, Kind, Row, State};
+use crate::ring::slot::{
+    AT_FLIGHT, AT_TABLE as SLOT_TABLE, FILES_MAX, Flight, FlightFile, FlightRun, Kind, Row, State,
+};
 use crate::sys::file::{self, Identity};
 
 const BOOT: u128 = 0x1234_5678_9abc_def0_0fed_cba9_8765_4321;
@@ -161,7 +163,7 @@ fn what_does_not_fit_is_refused_and_the_current_maps_stay() {
     refused(shape(1, 1), &|c| c.topics = vec!["x".into(); 65]);
     refused(shape(1, 1), &|c| c.marks[0] = vec![mark(0, 0); 4097]);
     refused(shape(2, 1), &|c| c.marks.truncate(1));
-    refused(shape(1, 1), &|c| c.files[0] = vec![c.files[0][0].clone(); 8193]);
+    refused(shape(1, 1), &|c| c.files[0] = vec![c.files[0][0].clone(); FILES_MAX + 1]);
     assert_eq!(MapSet::open(dir.path(), BOOT).unwrap().set_id, 1);
     assert_eq!(maps_dirs(dir.path()), ["maps.1"]);
 }
