@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Kafka, Mix, Part, Record, Site, eventually, left_out};
+use support::{Codec, Kafka, Mix, Part, Record, Site, eventually, left_out};
 
 /// What the README promises for 6 partitions.
 const PROMISED_KIB: u64 = 256 << 10;
@@ -36,4 +36,35 @@ fn peak_resident_kib(pid: i32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Gzip has no bound of its own: what one fetch brings is in memory as a whole once it is unpacked. What a fetch brings
+/// is the one thing that bounds it.
+#[test]
+fn a_compression_bomb_is_bounded_by_what_a_fetch_may_bring() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    const RECORDS: usize = 300;
+    const RECORD_BYTES: usize = 900_000;
+    let kafka = Kafka::start(1);
+    let topic = kafka.create_topic("bomb", 1);
+    let bomb = Record { partition: 0, payload: Some(vec![b'a'; RECORD_BYTES]), timestamp_ms: 1 };
+    // 810 MB in 0.8 MB, which is one fetch with all keys at their defaults.
+    for _ in 0..3 {
+        kafka.produce_with(&topic, Codec::Gzip, (0..RECORDS).map(|_| Record { payload: bomb.payload.clone(), ..bomb }));
+    }
+    let mut site = Site::new(kafka.bootstrap());
+    site.process("[cluster.default.librdkafka]\n\"fetch.message.max.bytes\" = \"32768\"");
+    site.task("game", &[&topic], "transform = \"none\"");
+    let mut run = site.start(&["--exit-at-end"]);
+    let mut peak_kib = 0;
+    let status = eventually("the bomb is delivered", Duration::from_secs(120), || {
+        peak_kib = peak_resident_kib(run.pid()).unwrap_or(0).max(peak_kib);
+        run.ended()
+    });
+    assert!(status.success(), "{}", site.log());
+    assert_eq!(site.told("game").run.written, 3 * RECORDS as u64);
+    println!("peak resident memory: {} MiB", peak_kib >> 10);
+    assert!(peak_kib > 0 && peak_kib < PROMISED_KIB, "{} MiB at the peak", peak_kib >> 10);
 }

@@ -49,7 +49,8 @@ pub struct Store {
 impl StoreError {
     /// The disk or the kernel refused, which says nothing about what the database holds.
     pub fn may_pass(&self) -> bool {
-        let passing = [libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOSPC, libc::ENOMEM, libc::EMFILE, libc::EIO];
+        // ENOMEM is not among them: a damaged page may name a map of any size.
+        let passing = [libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOSPC, libc::EMFILE, libc::EIO];
         match self {
             StoreError::Io { .. } => true,
             StoreError::Lmdb { source: lmdb::Error::Other(code), .. } => passing.contains(code),
