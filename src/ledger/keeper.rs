@@ -85,11 +85,7 @@ impl Keeper {
             match self.keep(&cut) {
                 Ok(()) => report(Kept::Committed(cut)),
                 Err(error @ KeepError::Open { .. }) => report(Kept::Postponed(error.to_string())),
-                Err(error @ KeepError::Store(_)) => return report(Kept::Failed(error.to_string())),
-                Err(error @ KeepError::Sync { .. }) => {
-                    self.maps.set_suspect();
-                    return report(Kept::Failed(error.to_string()));
-                }
+                Err(error) => return report(Kept::Failed(error.to_string())),
             }
         }
     }
@@ -99,15 +95,19 @@ impl Keeper {
     /// # Errors
     /// What stands in the way; after a failed sync the maps are not to be believed any more.
     pub fn keep_one(mut self, cut: &Cut) -> Result<(), String> {
-        self.keep(cut).map_err(|error| {
-            if let KeepError::Sync { .. } = error {
-                self.maps.set_suspect();
-            }
-            error.to_string()
-        })
+        self.keep(cut).map_err(|error| error.to_string())
     }
 
+    /// After a failed sync nobody shall believe the maps.
     fn keep(&mut self, cut: &Cut) -> Result<(), KeepError> {
+        let kept = self.make_durable(cut);
+        if let Err(KeepError::Sync { .. }) = kept {
+            self.maps.set_suspect();
+        }
+        kept
+    }
+
+    fn make_durable(&mut self, cut: &Cut) -> Result<(), KeepError> {
         if cfg!(feature = "inexact") {
             return Ok(());
         }
@@ -144,14 +144,8 @@ impl Keeper {
             if all_at_once && mark.kind() == Kind::Lines {
                 continue;
             }
-            let path = self.path(mark);
-            match file::open_below(self.root_of(mark.kind()), &mark.name) {
-                Ok(opened) => file::sync_data(&opened).map_err(|source| KeepError::Sync { path, source })?,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
-                }
-                Err(source) => return Err(KeepError::Open { path, source }),
-            }
+            let opened = file::open_below(self.root_of(mark.kind()), &mark.name);
+            self.sync(self.path(mark), opened, file::sync_data)?;
         }
         Ok(())
     }
@@ -168,15 +162,27 @@ impl Keeper {
             dirs.extend(root.parent().filter(|p| !p.as_os_str().is_empty()).map(Path::to_path_buf));
         }
         for path in dirs {
-            match File::open(&path) {
-                Ok(opened) => opened.sync_all().map_err(|source| KeepError::Sync { path, source })?,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
-                }
-                Err(source) => return Err(KeepError::Open { path, source }),
-            }
+            let opened = File::open(&path);
+            self.sync(path, opened, File::sync_all)?;
         }
         Ok(())
+    }
+
+    /// What is gone needs no sync: somebody removed it, which is named.
+    fn sync(
+        &self,
+        path: PathBuf,
+        opened: io::Result<File>,
+        sync: fn(&File) -> io::Result<()>,
+    ) -> Result<(), KeepError> {
+        match opened {
+            Ok(opened) => sync(&opened).map_err(|source| KeepError::Sync { path, source }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                log::warn!("{}: {} was removed before a checkpoint", self.settings.task, path.display());
+                Ok(())
+            }
+            Err(source) => Err(KeepError::Open { path, source }),
+        }
     }
 
     /// The checkpoint holds it as sealed: it will never change.
