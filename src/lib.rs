@@ -25,6 +25,7 @@
 
 pub mod cli;
 pub mod conf;
+pub mod ctl;
 pub mod demo;
 pub mod dry_run;
 pub mod engine;

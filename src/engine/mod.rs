@@ -2,6 +2,7 @@
 //!
 //! Threads do the work and report; nothing here waits for a disk, a broker or a thread, but for the start and the end.
 
+mod board;
 mod ground;
 mod heal;
 mod moving;
@@ -29,11 +30,12 @@ use crate::reader::scout::Found;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, thread};
 use crate::transform::Program;
+use board::Board;
 use ground::Ground;
 pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
 use progress::Progress;
-pub use remote::Remote;
+pub use remote::{Answer, Order, Remote};
 use restore::Restored;
 pub use summary::{Summary, TaskSummary};
 use task::Task;
@@ -54,6 +56,8 @@ pub enum Event {
     Scout(usize, Found),
     Keeper(usize, Kept),
     Signal(Signal),
+    /// From a [`Remote`], with the way back.
+    Order(Order, Sender<Answer>),
 }
 
 /// How to run.
@@ -91,6 +95,7 @@ pub struct Engine {
     sender: Sender<Event>,
     store: Arc<Store>,
     cores: wiring::Cores,
+    board: Arc<Board>,
     seats: Vec<Seat>,
     /// Since the stop began.
     stopping: Option<Instant>,
@@ -146,8 +151,9 @@ impl Engine {
         }
         let cores = wiring::Cores::new(&config.process.cores);
         let stop_timeout = config.process.stop_timeout;
+        let board = Arc::new(Board::new());
         let mut engine =
-            Engine { mode, stop_timeout, events, sender, store, cores, seats, stopping: None, _lock: lock };
+            Engine { mode, stop_timeout, events, sender, store, cores, board, seats, stopping: None, _lock: lock };
         let deadline = Instant::now() + RESTORE_WAIT;
         while engine.seats.iter().any(Seat::is_restoring) && Instant::now() < deadline {
             if let Some(event) = engine.next_event() {
@@ -161,7 +167,7 @@ impl Engine {
 
     /// For other threads, while this one runs.
     pub fn remote(&self) -> Remote {
-        Remote::new(self.sender.clone(), self.tasks())
+        Remote::new(self.sender.clone(), self.board.clone())
     }
 
     /// Until a signal, the remote's stop, or the end of the backfill.
@@ -221,12 +227,28 @@ impl Engine {
                 self.stop();
                 Ok(())
             }
+            Event::Order(order, answer) => {
+                let told = self.order(order);
+                // Who asked may have gone.
+                let _ = answer.try_send(told);
+                Ok(())
+            }
             Event::Signal(Signal::Reload) => {
                 log::warn!("SIGHUP: reloading is not available in this version; restart to change the configuration");
                 Ok(())
             }
         };
         result.map_err(EngineError::Failed)
+    }
+
+    fn order(&mut self, order: Order) -> Answer {
+        match order {
+            Order::Stop => {
+                log::info!("told to stop");
+                self.stop();
+                Ok("stopping".into())
+            }
+        }
     }
 
     /// Its files are at rest: its threads may start.
@@ -241,6 +263,7 @@ impl Engine {
             wiring::Wires { index, events: self.sender.clone(), store: self.store.clone(), program: program.clone() };
         let task = wiring::start(deliver, restored, wires, self.mode, &mut self.cores)
             .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
+        self.board.hang(task.view());
         *state = SeatState::Running(Box::new(task));
         Ok(())
     }

@@ -1,44 +1,63 @@
-//! A running engine seen from other threads: its counts, and the way to end it.
+//! A running engine seen from other threads: what it does, and the way to tell it something.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 
 use super::Event;
-use super::task::Task;
+use super::board::Board;
+use crate::ctl::protocol::Status;
 use crate::flow::span::Counts;
-use crate::reader::Gauge;
 use crate::sys::signal::Signal;
+
+/// What the engine may be told while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Ends the run in order, as SIGTERM does.
+    Stop,
+}
+
+/// What became of an order, or why it was refused; a line for the operator.
+pub type Answer = Result<String, String>;
 
 /// May be used from any thread, before, while and after the engine runs.
 #[derive(Clone)]
 pub struct Remote {
     events: Sender<Event>,
-    /// Of all readers of the tasks that ran when it was asked for.
-    gauges: Vec<Arc<Gauge>>,
-    began: Counts,
+    board: Arc<Board>,
 }
 
 impl Remote {
-    pub(super) fn new<'t>(events: Sender<Event>, tasks: impl Iterator<Item = &'t Task>) -> Remote {
-        let (mut began, mut gauges) = (Counts::default(), Vec::new());
-        for task in tasks {
-            began.add(task.flow.began);
-            gauges.extend(task.readers.iter().map(|r| r.gauge.clone()));
-        }
-        Remote { events, gauges, began }
+    pub(super) fn new(events: Sender<Event>, board: Arc<Board>) -> Remote {
+        Remote { events, board }
     }
 
-    /// Counts of this run: what is counted is in the redo rings, and will be in the files whatever happens.
+    /// Counts of this run, of the tasks that run now.
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        self.gauges.iter().for_each(|g| sum.add(g.counts()));
-        sum.since(self.began)
+        self.board.views().iter().for_each(|view| sum.add(view.counts()));
+        sum
+    }
+
+    pub fn status(&self) -> Status {
+        self.board.status()
     }
 
     /// Ends the run in order, as SIGTERM does.
     pub fn stop(&self) {
         // An engine that has ended already does not listen any more.
         let _ = self.events.send(Event::Signal(Signal::Stop));
+    }
+
+    /// Gives an order, and waits for what becomes of it.
+    ///
+    /// # Errors
+    /// The order was refused; nobody answered within `patience`.
+    pub fn order(&self, order: Order, patience: Duration) -> Answer {
+        let (answer, answered) = bounded(1);
+        let gone = |_| "the program is about to end".to_string();
+        self.events.send_timeout(Event::Order(order, answer), patience).map_err(|e| gone(e.to_string()))?;
+        answered.recv_timeout(patience).map_err(|e| gone(e.to_string()))?
     }
 }

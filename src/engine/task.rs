@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
+use super::board::View;
 use super::summary::TaskSummary;
 use crate::flow::clock;
 use crate::flow::span::{Counts, Mark};
@@ -133,6 +134,17 @@ impl Task {
         let mut sum = Counts::default();
         self.readers.iter().for_each(|r| sum.add(r.gauge.counts()));
         sum.since(self.flow.began)
+    }
+
+    pub fn view(&self) -> Arc<View> {
+        Arc::new(View {
+            name: self.name.clone(),
+            dir: self.dir.clone(),
+            topics: self.topics.clone(),
+            began: self.flow.began,
+            readers: self.readers.iter().map(|r| r.gauge.clone()).collect(),
+            writers: self.writers.iter().map(|w| w.gauge.clone()).collect(),
+        })
     }
 
     pub fn stop(&mut self) {

@@ -126,7 +126,7 @@ impl Bench<'_> {
             let (inbox, messages) = bounded(self.deliver.channel_capacity);
             let settings = writer_settings(self.deliver, places, index);
             let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, gauge.clone())?;
-            self.threads.add(format!("w{index}-{}", self.deliver.name), self.cores.take(), move || {
+            self.threads.add(writer_name(index, &self.deliver.name), self.cores.take(), move || {
                 writer.run(&messages);
             });
             ends.push(WriterEnd { inbox, gauge });
@@ -152,7 +152,7 @@ impl Bench<'_> {
             let settings = self.reader_settings(index, topics)?;
             let gauges = (gauge.clone(), shared.clone());
             let reader = Reader::new(settings, maps, self.wires.program.clone(), wires, gauges)?;
-            self.threads.add(format!("r{index}-{}", self.deliver.name), self.cores.take(), move || reader.run());
+            self.threads.add(reader_name(index, &self.deliver.name), self.cores.take(), move || reader.run());
             ends.push(ReaderEnd { control, gauge, partitions: maps.rings[index].marks().len(), at_end: false });
         }
         Ok(ends)
@@ -219,6 +219,16 @@ impl Bench<'_> {
             deadly: self.restored.deadly.clone(),
         })
     }
+}
+
+/// A reader thread's name.
+pub fn reader_name(index: usize, task: &str) -> String {
+    format!("r{index}-{task}")
+}
+
+/// A writer thread's name.
+pub fn writer_name(index: usize, task: &str) -> String {
+    format!("w{index}-{task}")
 }
 
 fn counts_of(marks: impl Iterator<Item = Mark>) -> Counts {

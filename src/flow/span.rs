@@ -1,7 +1,9 @@
 //! How far a source has come, and what its records became.
 
+use serde::{Deserialize, Serialize};
+
 /// The four ends of a record. `consumed = written + filtered + parked` always holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub consumed: u64,
     pub written: u64,
