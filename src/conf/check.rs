@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::config::{Config, Cores, Deliver, Process, Transform};
+use log::LevelFilter;
+
+use super::config::{Config, Cores, Deliver, Log, LogRotate, Process, Transform};
 use super::kind::{Item, Value};
 use super::place::Place;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, nearest};
@@ -44,6 +46,16 @@ impl<'a> Check<'a> {
             data_dir: look.text("data_dir").into(),
             cores: look.cores("cores"),
             stop_timeout: look.duration("stop_timeout"),
+            socket: look.text("socket").into(),
+            control_users: texts(look.items("control_users")),
+            metrics_listen: look.given("metrics_listen").map(String::from),
+            log: log(&look),
+            stack_level: look.level("stack_level"),
+            report_level: look.level("report_level"),
+            report_to: look.given("report_to").map(String::from),
+            lag_alert: look.number("lag_alert"),
+            lag_alert_for: look.duration("lag_alert_for"),
+            max_batch_time: look.duration("max_batch_time"),
         }
     }
 
@@ -94,7 +106,7 @@ impl<'a> Check<'a> {
             rotate_size: look.number("rotate_size"),
             min_free: look.number("min_free"),
             lanes: look.number("lanes") as u32,
-            deliver_by: Some(look.text("deliver_by")).filter(|field| !field.is_empty()).map(String::from),
+            deliver_by: look.given("deliver_by").map(String::from),
             readers: look.number("readers") as usize,
             writers: look.number("writers") as usize,
             channel_capacity: look.number("channel_capacity") as usize,
@@ -293,6 +305,18 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// `None` where it is "" or there is none.
+    fn given(&self, name: &str) -> Option<&'a str> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    fn level(&self, name: &str) -> LevelFilter {
+        match self.text(name).parse() {
+            Ok(level) => level,
+            Err(_) => unreachable!("{name} is one of the log's levels"),
+        }
+    }
+
     /// Empty where there is none.
     fn items(&self, name: &str) -> &'a [Item] {
         match self.value(name) {
@@ -349,6 +373,19 @@ impl<'a> Look<'a> {
             Some(Value::Pairs(pairs)) => pairs.clone(),
             other => unreachable!("{name} holds pairs, not {other:?}"),
         }
+    }
+}
+
+fn log(look: &Look<'_>) -> Log {
+    Log {
+        file: look.given("log_file").map(PathBuf::from),
+        level: look.level("log_level"),
+        rotate: match look.text("log_rotate") {
+            "size" => LogRotate::AtSize(look.number("log_rotate_size")),
+            "day" => LogRotate::Daily,
+            _ => LogRotate::Never,
+        },
+        keep: look.number("log_keep") as usize,
     }
 }
 

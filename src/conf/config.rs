@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::flow::cluster::{Cluster, Start};
 use crate::flow::name::Rotate;
 use crate::transform::Options;
@@ -21,6 +23,45 @@ pub struct Process {
     pub data_dir: PathBuf,
     pub cores: Cores,
     pub stop_timeout: Duration,
+    /// Of the door that `millctl` knocks at.
+    pub socket: PathBuf,
+    /// Names or numbers of the users who may use it; none: root and the user that logmill runs as.
+    pub control_users: Vec<String>,
+    /// `host:port` of the metrics; `None`: they are not served.
+    pub metrics_listen: Option<String>,
+    pub log: Log,
+    /// Messages of this level and above get a stack.
+    pub stack_level: LevelFilter,
+    /// Alerts of this level and above are reported.
+    pub report_level: LevelFilter,
+    /// A command, or a URL that begins with http:// or https://; `None`: nothing is reported.
+    pub report_to: Option<String>,
+    /// Records; 0 = no alert.
+    pub lag_alert: u64,
+    /// A lag that grows this long raises an alert.
+    pub lag_alert_for: Duration,
+    /// A batch that takes longer raises an alert.
+    pub max_batch_time: Duration,
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// `None`: stderr.
+    pub file: Option<PathBuf>,
+    pub level: LevelFilter,
+    pub rotate: LogRotate,
+    /// Rotated files beside the one that grows.
+    pub keep: usize,
+}
+
+/// When a new log file begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRotate {
+    Never,
+    Daily,
+    /// At so many bytes.
+    AtSize(u64),
 }
 
 /// Which cores the pinned threads take, in turn.

@@ -10,10 +10,17 @@ use crate::flow::cluster::Start;
 /// How a key is written, with its limits.
 #[derive(Debug)]
 pub enum Kind {
+    /// `min_bytes` is 0 or 1: may it be empty?
     Text {
+        min_bytes: usize,
         max_bytes: usize,
     },
     Path,
+    PathOrNone,
+    /// Names or numbers of users.
+    Users,
+    /// `host:port` of our own, or "".
+    Listen,
     Name,
     Brokers,
     Topics,

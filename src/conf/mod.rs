@@ -15,7 +15,7 @@ mod written;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use place::explain;
@@ -36,6 +36,8 @@ pub struct Loaded {
     pub programs: BTreeMap<String, Arc<Program>>,
     /// What is legal and yet hardly meant.
     pub warnings: Vec<Problem>,
+    /// The files and directories that were read: what to watch for a change.
+    pub sources: Vec<PathBuf>,
 }
 
 /// Reads and checks a configuration file and the settings files of its tasks. Relative paths in it begin at the working
@@ -58,7 +60,8 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
     warnings.dedup();
     if problems.is_empty() {
-        return Ok(Loaded { config, programs, warnings });
+        let sources = sources(path, &config);
+        return Ok(Loaded { config, programs, warnings, sources });
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     // Tasks may share settings files, whose problems then come once for each task.
@@ -79,6 +82,15 @@ fn load_programs(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<Strin
         }
     }
     programs
+}
+
+fn sources(path: &Path, config: &Config) -> Vec<PathBuf> {
+    let tasks = config.deliver.iter().filter(|task| task.transform == Transform::Te);
+    let mut sources = vec![path.to_path_buf()];
+    sources.extend(tasks.map(|task| task.settings_dir.clone()));
+    sources.sort();
+    sources.dedup();
+    sources
 }
 
 /// The text of a file without its byte order mark.

@@ -76,10 +76,14 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const BILLION: u64 = 1_000_000_000;
 
-const TEXT: Kind = Kind::Text { max_bytes: 255 };
+const TEXT: Kind = Kind::Text { min_bytes: 1, max_bytes: 255 };
+const TEXT_OR_NONE: Kind = Kind::Text { min_bytes: 0, max_bytes: 4095 };
+/// As in the log's own words.
+const LEVELS: Kind = Kind::Choice { known: &["off", "error", "warn", "info", "debug", "trace"], later: &[] };
 const RING_SIZE: Kind = Kind::Size { min: MIB, max: GIB, zero: false, power_of_two: true };
 const NO: Option<Value> = Some(Value::Flag(false));
 const EARLIEST: Option<Value> = Some(Value::Start(Start::Earliest));
+const NO_ITEMS: Option<Value> = Some(Value::Items(Vec::new()));
 const NO_PAIRS: Option<Value> = Some(Value::Pairs(Vec::new()));
 const UTC_PLUS_8: Option<Value> = Some(Value::Seconds(8 * 3600));
 
@@ -110,6 +114,10 @@ const fn choice(
     key(name, Kind::Choice { known, later }, word(known[0]), change, "", help)
 }
 
+const fn level(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    key(name, LEVELS, word(default), Change::Process, "", help)
+}
+
 const fn later(name: &'static str) -> Key {
     key(name, Kind::Later, None, Change::Process, "", "")
 }
@@ -121,15 +129,34 @@ pub static PROCESS: &[Key] = &[
     key("data_dir", Kind::Path, word("data"), Process, "\"data\"", "checkpoints, redo rings, parked records, lock"),
     key("cores", Kind::Cores, Some(Value::Cores(Cores::Auto)), Process, "[0, 1]", "cores the threads are pinned to"),
     key("stop_timeout", duration(1000, 3_600_000), millis(30_000), Process, "\"30s\"", "longest orderly stop"),
-    later("socket"),
-    later("control_users"),
-    later("metrics_listen"),
-    later("stack_level"),
-    later("report_level"),
-    later("report_to"),
-    later("lag_alert"),
-    later("lag_alert_for"),
-    later("max_batch_time"),
+    key("socket", Kind::Path, word("run/logmill.sock"), Process, "\"run/logmill.sock\"", "socket that millctl asks"),
+    key("control_users", Kind::Users, NO_ITEMS, Process, "[\"root\", \"ops\"]", "users who may use the socket"),
+    key("metrics_listen", Kind::Listen, word(""), Process, "\"127.0.0.1:9108\"", "address of /metrics and /health"),
+    key("log_file", Kind::PathOrNone, word(""), Process, "\"log/logmill.log\"", "where the log goes; \"\" = stderr"),
+    level("log_level", "info", "what is logged: this level and those above it"),
+    choice("log_rotate", &["size", "day", "none"], &[], Process, "begin a new log file at a size, each day, or never"),
+    key(
+        "log_rotate_size",
+        size(4 * KIB, 64 * GIB),
+        number(64 * MIB),
+        Process,
+        "\"64MiB\"",
+        "a new log file at this size",
+    ),
+    key("log_keep", integer(1, 1000), number(8), Process, "8", "rotated log files that are kept"),
+    level("stack_level", "off", "messages of this level and above get a stack"),
+    level("report_level", "error", "alerts of this level and above are reported"),
+    key("report_to", TEXT_OR_NONE, word(""), Process, "\"/usr/local/bin/page\"", "command or URL that gets alerts"),
+    key("lag_alert", integer(0, BILLION), number(0), Process, "100000", "lag of a task that raises an alert, 0 = none"),
+    key(
+        "lag_alert_for",
+        duration(1000, 86_400_000),
+        millis(300_000),
+        Process,
+        "\"5m\"",
+        "alert on lag that grows so long",
+    ),
+    key("max_batch_time", duration(1, 3_600_000), millis(10_000), Process, "\"10s\"", "a slower batch raises an alert"),
 ];
 
 /// `[cluster.NAME]`.

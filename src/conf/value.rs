@@ -22,6 +22,9 @@ const TOPICS_MAX: usize = 64;
 /// Kafka's own limit.
 const TOPIC_NAME_MAX: usize = 249;
 const APP_IDS_MAX: usize = 1024;
+const USERS_MAX: usize = 64;
+/// Bytes of a user's name, as useradd has it.
+const USER_NAME_MAX: usize = 32;
 const CORES_MAX: usize = 1024;
 /// Bytes of a path, as Linux has it.
 const PATH_MAX: usize = 4095;
@@ -52,6 +55,7 @@ impl Reading<'_> {
         let result = match &self.key.kind {
             Kind::Topics => return self.items(value, topic),
             Kind::AppIds => return self.items(value, app_id),
+            Kind::Users => return self.items(value, user),
             Kind::Cores if value.get_ref().is_array() => return self.cores(value),
             Kind::Pairs => return self.pairs(value),
             kind => scalar(kind, value.get_ref()),
@@ -87,7 +91,11 @@ impl Reading<'_> {
             self.wrong(value, &type_of(value.get_ref()));
             return None;
         };
-        let max = if matches!(self.key.kind, Kind::Topics) { TOPICS_MAX } else { APP_IDS_MAX };
+        let max = match self.key.kind {
+            Kind::Topics => TOPICS_MAX,
+            Kind::Users => USERS_MAX,
+            _ => APP_IDS_MAX,
+        };
         if array.is_empty() || array.len() > max {
             let what = if array.is_empty() { "is empty".into() } else { format!("has more than {max} elements") };
             self.wrong(value, &what);
@@ -171,7 +179,12 @@ type ReadItem = fn(&DeValue<'_>) -> Result<String, String>;
 fn scalar(kind: &Kind, value: &DeValue<'_>) -> Result<Value, String> {
     let text = |max_bytes: usize| text(value, max_bytes);
     match kind {
-        Kind::Text { max_bytes } => text(*max_bytes).map(owned),
+        Kind::Text { min_bytes: 0, .. } | Kind::PathOrNone | Kind::Listen if value.as_str() == Some("") => {
+            Ok(owned(""))
+        }
+        Kind::Text { max_bytes, .. } => text(*max_bytes).map(owned),
+        Kind::PathOrNone => text(PATH_MAX).map(owned),
+        Kind::Listen => text(PATH_MAX).and_then(listen),
         Kind::Path => text(PATH_MAX).map(owned),
         Kind::Name => text(NAME_MAX).and_then(name),
         Kind::Brokers => text(PATH_MAX).and_then(brokers),
@@ -271,6 +284,29 @@ fn brokers(text: &str) -> Result<Value, String> {
     Ok(owned(text))
 }
 
+/// One `host:port`.
+fn listen(text: &str) -> Result<Value, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !text.contains([' ', ',', '/']) && port.parse::<u16>().is_ok() => {
+            Ok(owned(text))
+        }
+        _ => Err("is no host:port".into()),
+    }
+}
+
+/// A user's name, or a number.
+fn user(value: &DeValue<'_>) -> Result<String, String> {
+    if value.is_integer() {
+        let id = integer(value).and_then(|id| u32::try_from(id).ok());
+        return id.map(|id| id.to_string()).ok_or_else(|| "is out of range".into());
+    }
+    let name = text(value, USER_NAME_MAX)?;
+    match name.contains(|c: char| c.is_whitespace() || c == ':' || c == ',') {
+        true => Err("is no name of a user".into()),
+        false => Ok(name.into()),
+    }
+}
+
 fn topic(value: &DeValue<'_>) -> Result<String, String> {
     let topic = text(value, TOPIC_NAME_MAX)?;
     let legal = topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -319,8 +355,13 @@ impl Kind {
     /// What may be written, as the object of "write".
     fn wanted(&self) -> String {
         match self {
-            Kind::Text { max_bytes } => format!("a text of 1 to {max_bytes} bytes in quotes"),
+            Kind::Text { min_bytes, max_bytes } => {
+                format!("a text of {min_bytes} to {max_bytes} bytes in quotes")
+            }
             Kind::Path => "a path in quotes".into(),
+            Kind::PathOrNone => "a path in quotes, or \"\"".into(),
+            Kind::Users => format!("a list of 1 to {USERS_MAX} names or numbers of users"),
+            Kind::Listen => "one host:port in quotes, or \"\"".into(),
             Kind::Name => format!("a name of 1 to {NAME_MAX} letters, digits, _ and -"),
             Kind::Brokers => "host:port, several with commas between, in one pair of quotes".into(),
             Kind::Topics => format!(

@@ -201,8 +201,9 @@ fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
     let all_set = with_every_key_set(&text);
     let place = Place::new();
     let mut set = place.load(&all_set).unwrap_or_else(|problems| panic!("{}", explain(&problems))).config;
-    // The one key that has an example instead of a default.
+    // The keys that have an example instead of a default.
     assert_eq!(set.deliver[0].deliver_by.take().as_deref(), Some("role_id"));
+    assert_eq!(std::mem::take(&mut set.process.control_users), ["root"]);
     assert_eq!(set, loaded.config);
 
     let shown: Vec<&str> = all_set.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
@@ -249,13 +250,12 @@ proptest::proptest! {
 #[test]
 fn keys_of_later_versions_are_named_and_start_all_the_same() {
     let place = Place::new();
-    let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\nsocket = \"s\"\n[etcd]\nendpoints = []\n");
+    let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\ncores = \"auto\"\n[etcd]\nendpoints = []\n");
     let loaded = place.load(&lines).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
     assert_eq!(
         place.shown(&loaded.warnings),
         [
             "logmill.toml:10:1: sink_topic has no effect in this version",
-            "logmill.toml:12:1: socket has no effect in this version",
             "logmill.toml:13:2: [etcd] has no effect in this version",
         ]
     );

@@ -27,7 +27,9 @@ fn unknown_keys_name_the_nearest_or_their_place() {
     refused(
         "[process]\ncolour = 1",
         &["logmill.toml:11:1: unknown key colour in [process]; \
-           remove it; the keys of [process] are data_dir, cores, stop_timeout"],
+           remove it; the keys of [process] are data_dir, cores, stop_timeout, socket, control_users, \
+           metrics_listen, log_file, log_level, log_rotate, log_rotate_size, log_keep, stack_level, report_level, \
+           report_to, lag_alert, lag_alert_for, max_batch_time"],
     );
     refused(
         "[deliver.game.24]\ntopics = []",
@@ -120,7 +122,10 @@ fn words_that_are_unknown_or_planned() {
             "logmill.toml:10:9: fetch = \"native\" is not available in this version; write fetch = \"auto\" or \"librdkafka\"",
         ],
     );
-    refused("lag_alert = 9", &["logmill.toml:10:1: lag_alert is not available in this version; remove the line"]);
+    refused(
+        "lag_alert = 9",
+        &["logmill.toml:10:1: unknown key lag_alert in [deliver.game]; lag_alert belongs into [process]"],
+    );
     refused(
         "[process]\nsocket = \"run/logmill.sock\"\n[collect.web]\ntopic = \"w\"\n[collect.app]\n[etcd]\nendpoints = []",
         &[
