@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::wiring::{reader_name, writer_name};
 use crate::ctl::protocol::{Status, TaskStatus, ThreadStatus};
 use crate::flow::span::Counts;
+use crate::reader::Standing;
 use crate::{reader, writer};
 
 /// One for the whole program; the engine hangs views up and takes them down.
@@ -64,6 +65,13 @@ impl View {
         let mut sum = Counts::default();
         self.readers.iter().for_each(|gauge| sum.add(gauge.counts()));
         sum.since(self.began)
+    }
+
+    /// Where the task stands in each of its partitions, by topic and partition.
+    pub fn standings(&self) -> Vec<Standing> {
+        let mut all: Vec<Standing> = self.readers.iter().flat_map(|gauge| gauge.standings()).collect();
+        all.sort_unstable_by_key(|s| (s.topic, s.partition));
+        all
     }
 
     fn status(&self) -> TaskStatus {

@@ -9,8 +9,8 @@ pub mod scout;
 mod turn;
 mod work;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -120,9 +120,40 @@ pub struct Gauge {
     /// Kafka's timestamp of the newest record taken, milliseconds since the epoch.
     pub newest_ms: AtomicI64,
     pub last_error: LastError,
+    standings: Mutex<Vec<Standing>>,
+}
+
+/// Where a reader stands in one of its partitions, as it was a second ago at most, unless the reader waits for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Index in the task's list of topics.
+    pub topic: u16,
+    pub partition: i32,
+    /// The offset to take next.
+    pub next: i64,
+    /// The end of the log, as the newest fetch told it; `None` before the first one.
+    pub high: Option<i64>,
+    /// It cannot be read on.
+    pub stopped: bool,
+}
+
+impl Standing {
+    /// Records that are not taken yet, as offsets count them; `None` where nobody knows.
+    pub fn lag(&self) -> Option<u64> {
+        self.high.map(|high| high.saturating_sub(self.next).max(0) as u64)
+    }
 }
 
 impl Gauge {
+    /// One for each partition that the task wants read.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_standings(&self, standings: Vec<Standing>) {
+        *self.standings.lock().unwrap_or_else(PoisonError::into_inner) = standings;
+    }
+
     /// Takes over the sums of all the reader's marks.
     pub fn follow(&self, marks: &[Mark]) {
         let mut sum = Counts::default();
@@ -154,3 +185,17 @@ pub struct Wires {
 }
 
 pub use turn::Reader;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_never_below_zero_and_never_invented() {
+        let at = |next, high| Standing { topic: 0, partition: 0, next, high, stopped: false }.lag();
+        assert_eq!(
+            [at(3, Some(10)), at(10, Some(10)), at(12, Some(10)), at(3, None)],
+            [Some(7), Some(0), Some(0), None]
+        );
+    }
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::kafka::{Fetch, From, Item};
 use super::outlet::{Outlet, Stopped};
 use super::work::{Tools, Value};
-use super::{Bounds, Control, Event, Gauge, Settings, Shared, Topic, Wires};
+use super::{Bounds, Control, Event, Gauge, Settings, Shared, Standing, Topic, Wires};
 use crate::flow::clock;
 use crate::flow::record::Record;
 use crate::flow::span::Mark;
@@ -19,6 +19,8 @@ use crate::transform::Program;
 
 /// Wait of a reader that has no partition yet.
 const NOTHING_TO_READ: Duration = Duration::from_millis(50);
+/// How often a reader says where it stands.
+const STAND: Duration = Duration::from_secs(1);
 
 /// A reader with all it needs, built before its thread starts.
 pub struct Reader {
@@ -27,6 +29,8 @@ pub struct Reader {
     desk: Desk,
     /// When `rate_limit` allows the next batch.
     due: Instant,
+    /// When it says where it stands.
+    stand_at: Instant,
 }
 
 /// What a record passes over, and the partitions it comes from.
@@ -94,7 +98,7 @@ impl Reader {
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
         };
-        Ok(Reader { settings, fetch, desk, due: Instant::now() })
+        Ok(Reader { settings, fetch, desk, due: Instant::now(), stand_at: Instant::now() })
     }
 
     /// Until told to stop.
@@ -122,7 +126,27 @@ impl Reader {
         }
         drop(batch);
         self.desk.outlet.publish()?;
+        self.stand();
         self.slow_down(taken)
+    }
+
+    /// Once a second: where it stands, for whoever looks at the gauge.
+    fn stand(&mut self) {
+        let now = Instant::now();
+        if now < self.stand_at {
+            return;
+        }
+        self.stand_at = now + STAND;
+        let rows = self.desk.outlet.publisher.marks().iter().zip(&self.desk.partitions);
+        let wanted = rows.filter(|(mark, _)| !self.settings.dormant.contains(&mark.topic));
+        let standing = |(mark, row): (&Mark, &Partition)| Standing {
+            topic: mark.topic,
+            partition: mark.partition,
+            next: mark.next,
+            high: self.fetch.high(mark.topic, mark.partition),
+            stopped: row.state == State::Idle,
+        };
+        self.desk.outlet.gauge.set_standings(wanted.map(standing).collect());
     }
 
     /// `rate_limit`: waits until the next batch is due. What was not taken in quiet times is not made up for later.

@@ -168,6 +168,17 @@ impl Fetch {
         self.messages.len() > here
     }
 
+    /// The end of a partition's log as the newest fetch told it: asks no broker.
+    pub fn high(&self, topic: u16, partition: i32) -> Option<i64> {
+        let name = c_string(self.topics.get(usize::from(topic))?);
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: a string and two integers of ours.
+        let rc = unsafe {
+            rd::rd_kafka_get_watermark_offsets(self.rk, name.as_ptr(), partition, &raw mut low, &raw mut high)
+        };
+        (rc == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    }
+
     fn topic_index(&mut self, rkt: *mut rd::rd_kafka_topic_t) -> u16 {
         if self.last_topic.0 != rkt {
             // SAFETY: the message that names the topic is alive.
