@@ -90,6 +90,9 @@ pub struct Run {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
     /// Stop once everything is delivered that stood in the topics at the start
     #[arg(long)]
     pub exit_at_end: bool,
@@ -125,6 +128,9 @@ pub struct Transform {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG, requires = "task",
           conflicts_with_all = ["settings", "app_id"])]
     pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV", requires = "task")]
+    pub env: Option<String>,
     /// How records come in, and what is printed for each
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     pub format: Format,
@@ -144,6 +150,9 @@ pub struct Check {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +168,9 @@ pub struct Verify {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
     /// The task of the configuration file
     #[arg(long, value_name = "TASK")]
     pub task: String,
@@ -168,14 +180,14 @@ pub struct Verify {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rules {
     Settings { dir: PathBuf, app_id: u64, timezone_s: i32 },
-    Task { config: PathBuf, task: String },
+    Task { config: PathBuf, env: Option<String>, task: String },
 }
 
 impl Transform {
     /// `None` cannot come from [`Cli`], which demands one of the two.
     pub fn rules(&self) -> Option<Rules> {
         if let Some(task) = &self.task {
-            return Some(Rules::Task { config: self.config.clone(), task: task.clone() });
+            return Some(Rules::Task { config: self.config.clone(), env: self.env.clone(), task: task.clone() });
         }
         let (dir, app_id) = (self.settings.clone()?, self.app_id?);
         Some(Rules::Settings { dir, app_id, timezone_s: self.timezone })
@@ -215,7 +227,7 @@ mod tests {
             Ok(Rules::Settings { dir: dir.clone(), app_id: 24, timezone_s: -19_800 })
         );
         assert_eq!(rules("--settings s --app-id 24"), Ok(Rules::Settings { dir, app_id: 24, timezone_s: 28_800 }));
-        let task = Rules::Task { config: "c.toml".into(), task: "game_24".into() };
+        let task = Rules::Task { config: "c.toml".into(), env: None, task: "game_24".into() };
         assert_eq!(rules("--config c.toml --task game_24"), Ok(task));
         for refused in [
             "",

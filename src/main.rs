@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use logmill::cli::{self, Cli, Command};
-use logmill::conf::{self, Loaded};
+use logmill::conf::{self, Loaded, Severity};
 use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, thread};
 use logmill::{demo, dry_run, verify};
@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     thread::abort_on_panic();
     file::set_umask();
     let result = match Cli::parse().command {
-        Command::Run(run) => self::run(&run.config, run.exit_at_end),
-        Command::Check(check) => self::check(&check.config),
+        Command::Run(run) => self::run(&run.config, run.env.as_deref(), run.exit_at_end),
+        Command::Check(check) => self::check(&check.config, check.env.as_deref()),
         Command::Transform(transform) => self::transform(&transform),
         Command::Demo(demo) => self::demo(demo),
         Command::Verify(verify) => self::verify(&verify),
@@ -32,12 +32,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Path, exit_at_end: bool) -> Result<(), String> {
+fn run(config: &Path, env: Option<&str>, exit_at_end: bool) -> Result<(), String> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .format_timestamp_millis()
         .init();
     let mode = Mode { exit_at_end, progress: exit_at_end && io::stderr().is_terminal() };
-    let engine = Engine::start(load(config)?, mode).map_err(|e| format!("error: {e}"))?;
+    let engine = Engine::start(load(config, env)?, mode).map_err(|e| format!("error: {e}"))?;
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
     print!("{summary}");
     if exit_at_end && !summary.is_whole() {
@@ -46,23 +46,28 @@ fn run(config: &Path, exit_at_end: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn load(config: &Path) -> Result<Loaded, String> {
-    let loaded = conf::load(config).map_err(|problems| conf::explain(&problems))?;
-    if !loaded.warnings.is_empty() {
-        eprint!("warning: {}", conf::explain(&loaded.warnings));
-    }
+fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let loaded = conf::load(config, env).map_err(|problems| {
+        let count = if problems.len() == 1 { "1 problem".into() } else { format!("{} problems", problems.len()) };
+        let explained = conf::explain_as(Severity::Error, &problems, colour);
+        format!("{explained}error: {} is refused: {count}", config.display())
+    })?;
+    eprint!("{}", conf::explain_as(Severity::Warning, &loaded.warnings, colour));
     Ok(loaded)
 }
 
-fn check(config: &Path) -> Result<(), String> {
-    let tasks = load(config)?.config.deliver.len();
+fn check(config: &Path, env: Option<&str>) -> Result<(), String> {
+    let tasks = load(config, env)?.config.deliver.len();
     println!("{} is good: {tasks} task{}", config.display(), if tasks == 1 { "" } else { "s" });
     Ok(())
 }
 
 fn transform(typed: &cli::Transform) -> Result<(), String> {
     let rules = match typed.rules().ok_or("name --settings or --task")? {
-        cli::Rules::Task { config, task } => dry_run::Rules::of_task(&load(&config)?, &task).map_err(|e| e.to_string()),
+        cli::Rules::Task { config, env, task } => {
+            dry_run::Rules::of_task(&load(&config, env.as_deref())?, &task).map_err(|e| e.to_string())
+        }
         cli::Rules::Settings { dir, app_id, timezone_s } => {
             dry_run::Rules::of_settings(&dir, app_id, timezone_s).map_err(|problems| conf::explain(&problems))
         }
@@ -76,7 +81,7 @@ fn transform(typed: &cli::Transform) -> Result<(), String> {
 }
 
 fn verify(typed: &cli::Verify) -> Result<(), String> {
-    let report = verify::run(&load(&typed.config)?, &typed.task, typed.dir.as_deref());
+    let report = verify::run(&load(&typed.config, typed.env.as_deref())?, &typed.task, typed.dir.as_deref());
     let report = report.map_err(|e| format!("error: {e}"))?;
     print!("{report}");
     if report.is_exact() { Ok(()) } else { Err("error: the files are not what the topics say".into()) }

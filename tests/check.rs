@@ -127,3 +127,97 @@ fn files_that_are_not_there_and_words_that_are_none() {
         assert!(said(&output).contains("--help"), "{words:?}: {}", said(&output));
     }
 }
+
+/// `check` with these variables set.
+fn check_under(dir: &tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
+    command.args(["check", "--config", "logmill.toml"]).args(arguments).envs(variables.iter().copied());
+    command.current_dir(dir.path()).output().expect("logmill runs")
+}
+
+#[test]
+fn an_overlay_has_its_own_places() {
+    let dir = place(GOOD);
+    std::fs::write(dir.path().join("logmill.local.toml"), "[deliver.game]\n\nreaders = 0\n").expect("a file");
+    assert_eq!(check(&dir).status.code(), Some(0), "without --env it is not looked at");
+    let output = check_under(&dir, &["--env", "local"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("--> logmill.local.toml:3:11"), "{}", said(&output));
+
+    for (env, words) in [("prod", "--> logmill.prod.toml"), ("../x", "no legal name of an environment")] {
+        let output = check_under(&dir, &["--env", env], &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+}
+
+#[test]
+fn variables_are_checked_like_the_file() {
+    let dir = place(GOOD);
+    for (name, value, message) in [
+        ("LOGMILL_DELIVER__GAME__READERS", "two", "readers = two is a string"),
+        ("LOGMILL_PROCESS__CORES", "[1, 1]", "cores = [1, 1] is no list of core numbers"),
+        ("LOGMILL_DELIVER__GAME__TOPICS", "[\"a\"", "this is no TOML"),
+        ("LOGMILL_SYSTEM__CLUSTER", "eu", "there is no section [cluster.eu]"),
+        ("logmill_process__data_dir", "", "data_dir = \"\" is empty"),
+    ] {
+        let output = check_under(&dir, &[], &[(name, value)]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(&format!("--> environment variable {name}\n")) && said.contains(message), "{said}");
+    }
+}
+
+#[test]
+fn a_variable_that_names_no_key_is_a_warning() {
+    let dir = place(GOOD);
+    for (name, near) in [
+        ("LOGMILL_DELIVER__GMAE__READERS", "set LOGMILL_DELIVER__GAME__READERS"),
+        ("LOGMILL_PROCESS_DATA_DIR", "set LOGMILL_PROCESS__DATA_DIR"),
+        ("LOGMILL_DATA_DIR", "set LOGMILL_PROCESS__DATA_DIR"),
+        ("LOGMILL_PROCESS__NOTHING_LIKE_THIS_AT_ALL", "unset it"),
+    ] {
+        let output = check_under(&dir, &[], &[(name, "x")]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{name}: {said}");
+        assert!(said.starts_with(&format!("warning: {name} ")) && said.contains(near), "{name}: {said}");
+    }
+    assert_eq!(said(&check_under(&dir, &[], &[("LOGMILL_OPTIONS", "x")])), "", "it may be somebody else's");
+    let two = GOOD.replace("deliver.game", "deliver.a-b") + &GOOD[GOOD.find("[deliver").expect("a task")..];
+    let two = two.replace("deliver.game", "deliver.a_b").replacen("\"a\"", "\"b\"", 1).replacen("\"out\"", "\"x\"", 1);
+    let output = check_under(&place(&two), &[], &[("LOGMILL_DELIVER__A_B__READERS", "3")]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("may mean [deliver.a-b] or [deliver.a_b]"), "{}", said(&output));
+}
+
+#[test]
+fn variables_in_texts() {
+    let dir = place(&GOOD.replace("127.0.0.1:1", "${TEST_HOST}:1").replace("\"a\"", "\"a${TEST_TOPIC}\""));
+    let output = check_under(&dir, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "-b")]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+
+    let output = check_under(&dir, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "/")]);
+    assert!(said(&output).contains("is no legal topic name"), "what is put in is checked: {}", said(&output));
+
+    let missing = said(&check_under(&dir, &[], &[("TEST_TOPIC", "")]));
+    assert!(missing.contains("TEST_HOST is not set\n --> logmill.toml:2:11"), "{missing}");
+    assert!(missing.ends_with("refused: 1 problem\n"), "nothing else is said of that value: {missing}");
+
+    for wrong in ["${}", "${A", "${A B}"] {
+        let output = check(&place(&GOOD.replace("\"g\"", &format!("\"{wrong}\""))));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("logmill.toml:6:12") && said(&output).contains("write ${NAME}"), "{wrong}");
+    }
+    assert_eq!(check(&place(&GOOD.replace("\"g\"", "\"$${A} $5\""))).status.code(), Some(0), "an escape");
+}
+
+#[test]
+fn a_line_with_a_password_is_not_repeated() {
+    let text =
+        GOOD.replace("[deliver", "librdkafka = { \"sasl.password\" = \"hunter2\", \"group.id\" = \"g\" }\n[deliver");
+    let said = said(&check(&place(&text)));
+    assert!(said.contains("--> logmill.toml:4:") && !said.contains("hunter2"), "{said}");
+    let unquoted = text.replace("\"hunter2\"", "hunter2");
+    let said = self::said(&check(&place(&unquoted)));
+    assert!(said.contains("--> logmill.toml:4:") && !said.contains("hunter2"), "{said}");
+}

@@ -34,7 +34,7 @@ const BANNED: [Rule; 8] = [
 ];
 
 /// Where a foreign library may be named: each behind one file or folder.
-const LIBRARIES: [Rule; 11] = [
+const LIBRARIES: [Rule; 12] = [
     ("rdkafka::consumer", &["src/reader/kafka/"], "the face of reader/kafka"),
     ("rd_kafka_consume", &["src/reader/kafka/"], "the face of reader/kafka"),
     ("rdkafka::producer", &["src/tail/produce.rs", "src/demo"], "the face of tail/produce.rs"),
@@ -46,6 +46,7 @@ const LIBRARIES: [Rule; 11] = [
     ("core_affinity::", &["src/sys/"], "sys::thread"),
     ("clap::", &["src/cli.rs", "src/main.rs", "src/bin/"], "cli"),
     ("toml::", &["src/conf/"], "conf"),
+    ("annotate_snippets::", &["src/conf/explain.rs"], "conf::explain"),
 ];
 
 const UNSAFE: Rule =

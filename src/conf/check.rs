@@ -370,7 +370,7 @@ impl<'a> Look<'a> {
 
     fn pairs(&self, name: &str) -> Vec<(String, String)> {
         match self.value(name) {
-            Some(Value::Pairs(pairs)) => pairs.clone(),
+            Some(Value::Pairs(pairs)) => pairs.iter().map(|p| (p.name.clone(), p.value.clone())).collect(),
             other => unreachable!("{name} holds pairs, not {other:?}"),
         }
     }

@@ -66,7 +66,7 @@ pub enum Value {
     Seconds(i32),
     Start(Start),
     Cores(Cores),
-    Pairs(Vec<(String, String)>),
+    Pairs(Vec<Pair>),
 }
 
 /// One element of a list.
@@ -74,4 +74,13 @@ pub enum Value {
 pub struct Item {
     pub text: String,
     pub place: Place,
+}
+
+/// A property for the client library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    pub name: String,
+    pub value: String,
+    /// The value as it stands in the file, where a part of it comes through `${…}`.
+    pub taken: Option<String>,
 }

@@ -5,6 +5,9 @@
 
 mod check;
 pub mod config;
+mod environment;
+mod expand;
+mod explain;
 mod kind;
 mod place;
 pub mod schema;
@@ -18,13 +21,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use place::explain;
+pub use explain::{Severity, explain, explain_as};
 pub use units::parse_timezone;
 
 use crate::flow::problem::Problem;
 use crate::transform::Program;
 use config::{Config, Transform};
 use place::Source;
+use written::Written;
 
 /// Bytes of one configuration file.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -40,33 +44,70 @@ pub struct Loaded {
     pub sources: Vec<PathBuf>,
 }
 
-/// Reads and checks a configuration file and the settings files of its tasks. Relative paths in it begin at the working
-/// directory of the process.
+/// Reads and checks a configuration: the file, over it the overlay `NAME.ENV.toml` beside it where `env` is given, over
+/// both the `LOGMILL_…` variables of the process; and the settings files of its tasks. Relative paths in it begin at
+/// the working directory of the process.
 ///
 /// # Errors
-/// Every problem of every file, in the order of their places. A file that cannot be read or is no TOML is the only
-/// problem.
-pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
-    let text = read_text(path).map_err(|problem| vec![problem])?;
-    let source = Source::new(path, &text);
+/// Every problem of every file, in the order of their places. Where a file cannot be read or is no TOML, nothing more
+/// is checked.
+pub fn load(path: &Path, env: Option<&str>) -> Result<Loaded, Vec<Problem>> {
+    load_written(path, env).map(|(loaded, _)| loaded)
+}
+
+fn load_written(path: &Path, env: Option<&str>) -> Result<(Loaded, Written), Vec<Problem>> {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let Some(written) = written::parse(&source, &mut problems, &mut warnings) else { return Err(problems) };
+    let files = match env {
+        Some(env) => vec![path.to_path_buf(), overlay(path, env).map_err(|problem| vec![problem])?],
+        None => vec![path.to_path_buf()],
+    };
+    let parsed: Vec<_> = files.iter().map(|file| parse(file, &mut problems, &mut warnings)).collect();
+    let layers: Option<Vec<Written>> = parsed.into_iter().collect();
+    let over = |mut below: Written, above| {
+        below.lay_over(above);
+        below
+    };
+    let Some(mut written) = layers.and_then(|layers| layers.into_iter().reduce(over)) else { return Err(problems) };
+    environment::lay_over(&mut written, &mut problems, &mut warnings);
     let config = check::check(&written, &mut problems, &mut warnings);
     if config.deliver.is_empty() && problems.is_empty() {
         let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
-        problems.push(source.whole().problem("there is no task in this file", help));
+        problems.push(Source::new(path, "").whole().problem("there is no task in this file", help));
     }
     let programs = load_programs(&config, &mut problems);
     warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
     warnings.dedup();
     if problems.is_empty() {
-        let sources = sources(path, &config);
-        return Ok(Loaded { config, programs, warnings, sources });
+        let sources = sources(files, &config);
+        return Ok((Loaded { config, programs, warnings, sources }, written));
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     // Tasks may share settings files, whose problems then come once for each task.
     problems.dedup();
     Err(problems)
+}
+
+/// `conf/logmill.toml` and `local` give `conf/logmill.local.toml`, which has to be there.
+fn overlay(path: &Path, env: &str) -> Result<PathBuf, Problem> {
+    let whole = |file: &Path| Source::new(file, "").whole();
+    if !value::is_name(env) {
+        let help = format!("write 1 to {} letters, digits, _ and - behind --env", value::NAME_MAX);
+        return Err(whole(path).problem(format!("{env:?} is no legal name of an environment"), help));
+    }
+    let file = path.with_extension(format!("{env}.toml"));
+    match file.is_file() {
+        true => Ok(file),
+        false => Err(whole(&file).problem(
+            format!("the overlay of --env {env} is not there"),
+            "write that file, which holds the keys that differ, or leave --env out",
+        )),
+    }
+}
+
+/// `None`: the file cannot be read or is no TOML, and that was reported.
+fn parse(file: &Path, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<Written> {
+    let text = read_text(file).map_err(|problem| problems.push(problem)).ok()?;
+    written::parse(&Source::new(file, &text), problems, warnings)
 }
 
 fn load_programs(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<String, Arc<Program>> {
@@ -84,9 +125,9 @@ fn load_programs(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<Strin
     programs
 }
 
-fn sources(path: &Path, config: &Config) -> Vec<PathBuf> {
+fn sources(files: Vec<PathBuf>, config: &Config) -> Vec<PathBuf> {
     let tasks = config.deliver.iter().filter(|task| task.transform == Transform::Te);
-    let mut sources = vec![path.to_path_buf()];
+    let mut sources = files;
     sources.extend(tasks.map(|task| task.settings_dir.clone()));
     sources.sort();
     sources.dedup();

@@ -1,20 +1,15 @@
-//! Where something stands in a file: byte offsets in, `file:line:column` out, and the problems of a list shown with
-//! their lines.
+//! Where something stands: byte offsets of a text in, `file:line:column` out.
 
-use std::collections::HashMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::flow::problem::Problem;
 
-/// Longest stretch of a line that is shown below a problem, in code points.
-const SHOWN_LINE_MAX: usize = 160;
-
-/// The text of one file, for turning byte offsets into places.
+/// The text of one file, for turning byte offsets into places; or of an environment variable, which has one place.
 pub struct Source<'t> {
     file: Arc<Path>,
     pub text: &'t str,
+    has_lines: bool,
 }
 
 /// A place in a file; line and column are 1-based, the column counts Unicode code points, 0 means the file as a whole.
@@ -27,11 +22,18 @@ pub struct Place {
 
 impl<'t> Source<'t> {
     pub fn new(file: &Path, text: &'t str) -> Source<'t> {
-        Source { file: file.into(), text }
+        Source { file: file.into(), text, has_lines: true }
+    }
+
+    pub fn variable(name: &str, value: &'t str) -> Source<'t> {
+        Source { file: Path::new(&format!("environment variable {name}")).into(), text: value, has_lines: false }
     }
 
     /// The place of a byte offset; one beyond the text or inside a character counts as the end of the text.
     pub fn place(&self, offset: usize) -> Place {
+        if !self.has_lines {
+            return self.whole();
+        }
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Place {
@@ -39,6 +41,12 @@ impl<'t> Source<'t> {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
         }
+    }
+
+    /// The line that holds a byte offset.
+    pub fn line(&self, offset: usize) -> &'t str {
+        let start = self.text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        self.text[start..].lines().next().unwrap_or_default()
     }
 
     pub fn whole(&self) -> Place {
@@ -56,42 +64,4 @@ impl Place {
             help: help.into(),
         }
     }
-}
-
-/// The problems for a terminal: message, place, the line with a caret, and what to write instead. Lines are read from
-/// the files anew; where that fails they are left out.
-pub fn explain(problems: &[Problem]) -> String {
-    let mut texts: HashMap<&Path, String> = HashMap::new();
-    let mut shown = String::new();
-    for problem in problems {
-        let text = texts.entry(&problem.file).or_insert_with(|| super::read_text(&problem.file).unwrap_or_default());
-        // Writing to a String cannot fail.
-        let _ = explain_one(&mut shown, problem, text);
-    }
-    shown
-}
-
-fn explain_one(out: &mut String, problem: &Problem, text: &str) -> std::fmt::Result {
-    let Problem { file, line, column, message, help } = problem;
-    writeln!(out, "{message}")?;
-    let margin = " ".repeat(line.to_string().len());
-    write!(out, "{margin}--> {}", file.display())?;
-    let position = [line, column].into_iter().take_while(|n| **n > 0);
-    position.for_each(|n| out.extend([":", &n.to_string()]));
-    out.push('\n');
-    if let Some(written) = text.lines().nth(line.wrapping_sub(1)).filter(|_| (1..=SHOWN_LINE_MAX).contains(column)) {
-        let written: String = written.chars().take(SHOWN_LINE_MAX).collect();
-        let blank: String = written.chars().chain(" ".chars()).take(column - 1).map(keep_tab).collect();
-        writeln!(out, "{margin} |\n{line} | {written}\n{margin} | {blank}^")?;
-    }
-    if !help.is_empty() {
-        writeln!(out, "{margin} = {help}")?;
-    }
-    out.push('\n');
-    Ok(())
-}
-
-/// A blank as wide as `c`.
-fn keep_tab(c: char) -> char {
-    if c == '\t' { '\t' } else { ' ' }
 }

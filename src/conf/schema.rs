@@ -209,6 +209,12 @@ pub static TASK: &[Key] = &[
 pub static SECTIONS: [(&str, &[Key]); 4] =
     [("[process]", PROCESS), ("[cluster.NAME]", CLUSTER), ("[system]", TASK), ("[deliver.NAME]", TASK)];
 
+/// Does this name, or text with a name in it, tell of something that nobody else may read?
+pub fn is_secret(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["password", "secret", "ssl.key.pem", "sasl.oauthbearer.config"].iter().any(|word| text.contains(word))
+}
+
 /// The one of `known` that was most likely meant by `written`.
 pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");

@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::config::Cores;
-use super::kind::{Item, Kind, Value};
+use super::expand::Expanded;
+use super::kind::{Item, Kind, Pair, Value};
 use super::place::Source;
 use super::schema::Key;
 use super::units::{parse_duration, parse_size, parse_start, parse_timezone, show_duration, show_size, start_at_ms};
@@ -46,6 +47,7 @@ pub struct Reading<'a> {
     pub key: &'a Key,
     pub name: &'a str,
     pub source: &'a Source<'a>,
+    pub expanded: &'a Expanded,
     pub problems: &'a mut Vec<Problem>,
 }
 
@@ -64,7 +66,10 @@ impl Reading<'_> {
     }
 
     fn wrong(&mut self, value: &Spanned<DeValue<'_>>, what: &str) {
-        let written = quoted(&self.source.text[value.span()]);
+        let written = match quoted(&self.source.text[value.span()]) {
+            none if none.is_empty() => "\"\"".into(),
+            written => written,
+        };
         self.add(value.span(), format!("{} = {written} {what}", self.name), self.advice(value));
     }
 
@@ -168,7 +173,9 @@ impl Reading<'_> {
                     continue;
                 }
             };
-            pairs.push((property.to_string(), text));
+            let span = value.span();
+            let taken = self.expanded.is_taken(&span).then(|| self.source.text[span].into());
+            pairs.push(Pair { name: property.to_string(), value: text, taken });
         }
         (self.problems.len() == problems_before).then_some(Value::Pairs(pairs))
     }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::expand::{Expanded, expand};
 use super::kind::Value;
 use super::place::{Place, Source};
-use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, nearest};
+use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, is_secret, nearest};
 use super::value::{NAME_MAX, Reading, is_name};
 use crate::flow::problem::Problem;
 
@@ -34,33 +35,75 @@ pub struct Entry {
     pub value: Option<Value>,
     /// Of the value.
     pub place: Place,
-    /// As written, which may be the key's old name.
+    /// As written: the key's name, its old name, or an environment variable.
     pub written_name: String,
+    /// The value as it stands in the file, where a part of it comes through `${…}`.
+    pub taken: Option<String>,
+}
+
+impl Written {
+    /// With what follows the brackets of each heading, and the keys it may hold.
+    pub fn sections_mut(&mut self) -> Vec<(String, &'static [Key], &mut Section)> {
+        let mut sections =
+            vec![("process".into(), PROCESS, &mut self.process), ("system".into(), TASK, &mut self.system)];
+        sections.extend(self.clusters.iter_mut().map(|s| (format!("cluster.{}", s.name), CLUSTER, s)));
+        sections.extend(self.deliver.iter_mut().map(|s| (format!("deliver.{}", s.name), TASK, s)));
+        sections
+    }
+
+    /// Lays another file over this one, key by key; its new sections come last.
+    pub fn lay_over(&mut self, overlay: Written) {
+        self.process.lay_over(overlay.process);
+        self.system.lay_over(overlay.system);
+        lay_over_named(&mut self.clusters, overlay.clusters);
+        lay_over_named(&mut self.deliver, overlay.deliver);
+    }
+}
+
+fn lay_over_named(sections: &mut Vec<Section>, overlay: Vec<Section>) {
+    for over in overlay {
+        match sections.iter_mut().find(|section| section.name == over.name) {
+            Some(section) => section.lay_over(over),
+            None => sections.push(over),
+        }
+    }
 }
 
 impl Section {
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }
+
+    pub fn put(&mut self, key: &'static str, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+
+    fn lay_over(&mut self, overlay: Section) {
+        self.entries.extend(overlay.entries);
+    }
 }
 
 /// Adds every problem that a single section shows, and a warning for each key that is planned: a file for a later
 /// version starts on this one, and hears what has no effect. `None`: the text is no TOML, and only that was reported.
 pub fn parse(source: &Source<'_>, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<Written> {
-    let (root, errors) = DeTable::parse_recoverable(source.text);
+    let (mut root, errors) = DeTable::parse_recoverable(source.text);
     let is_duplicate = |e: &&toml::de::Error| e.message().contains("duplicate key");
     if let Some(error) = errors.iter().find(|e| !is_duplicate(e)) {
         problems.push(syntax_problem(source, error));
         return None;
     }
     problems.extend(errors.iter().map(|e| syntax_problem(source, e)));
-    let mut walk = Walk { source, problems, warnings };
+    let expanded = expand(root.get_mut(), source, problems);
+    let mut walk = Walk { source, expanded, problems, warnings };
     Some(walk.root(root.get_ref()))
 }
 
-fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
+pub fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or_default();
-    let written = source.text.get(span.clone()).unwrap_or_default();
+    let mut written = source.text.get(span.clone()).unwrap_or_default();
+    if is_secret(source.line(span.start)) {
+        written = "…";
+    }
     let message = error.message();
     let place = source.place(span.start);
     if message.contains("duplicate key") {
@@ -80,6 +123,7 @@ fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
 
 struct Walk<'a> {
     source: &'a Source<'a>,
+    expanded: Expanded,
     problems: &'a mut Vec<Problem>,
     warnings: &'a mut Vec<Problem>,
 }
@@ -181,12 +225,20 @@ impl Walk<'_> {
                 self.add(at, message, format!("keep {} and remove {}", known.name, known.old_name.unwrap_or_default()));
                 continue;
             }
-            let mut reading = Reading { key: known, name: written, source: self.source, problems: self.problems };
-            let value_read = reading.read(value);
-            let place = self.source.place(value.span().start);
-            section.entries.insert(known.name, Entry { value: value_read, place, written_name: written.into() });
+            section.put(known.name, self.entry(known, written, value));
         }
         section
+    }
+
+    fn entry(&mut self, key: &'static Key, written: &str, value: &Spanned<DeValue<'_>>) -> Entry {
+        let (source, expanded, span) = (self.source, &self.expanded, value.span());
+        let mut reading = Reading { key, name: written, source, expanded, problems: self.problems };
+        Entry {
+            value: if expanded.is_failed(&span) { None } else { reading.read(value) },
+            place: source.place(span.start),
+            written_name: written.into(),
+            taken: expanded.is_taken(&span).then(|| source.text[span].into()),
+        }
     }
 
     fn unknown_key(&mut self, at: usize, written: &str, heading: &str, is_table: bool, keys: &'static [Key]) {

@@ -72,7 +72,7 @@ pub fn run(settings: &Settings, out: &mut impl Write) -> Result<(), DemoError> {
     place.fill(&feed.bootstrap()).map_err(at("cannot write into", place.root.clone()))?;
     tell(out, &show::beginning(&place, &feed.bootstrap()))?;
 
-    let loaded = conf::load(&place.config()).map_err(|problems| DemoError::Config(conf::explain(&problems)))?;
+    let loaded = conf::load(&place.config(), None).map_err(|problems| DemoError::Config(conf::explain(&problems)))?;
     let engine = Engine::start(loaded, Mode::default())?;
     let remote = engine.remote();
     let (report, ended) = bounded(1);

@@ -191,7 +191,7 @@ fn with_every_key_set(text: &str) -> String {
 
 #[test]
 fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
-    let loaded = load(Path::new("conf/logmill.toml")).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
+    let loaded = load(Path::new("conf/logmill.toml"), None).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
     assert_eq!(loaded.warnings, []);
     let task = &loaded.config.deliver[0];
     assert_eq!((task.name.as_str(), &task.app_ids), ("game_24", &vec!["24".to_string()]));

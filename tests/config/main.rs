@@ -43,7 +43,7 @@ impl Place {
     fn load(&self, text: &str) -> Result<Loaded, Vec<Problem>> {
         let settings = self.dir.path().join("settings");
         std::fs::write(self.file(), text.replace("SETTINGS", &settings.display().to_string())).expect("the file");
-        load(&self.file())
+        load(&self.file(), None)
     }
 
     /// As they are printed, without the directory of the test.

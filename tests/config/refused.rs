@@ -408,10 +408,10 @@ fn columns_count_characters_behind_a_byte_order_mark() {
 #[test]
 fn files_that_cannot_be_read() {
     let place = Place::new();
-    let missing = load(&place.file()).err().expect("there is no file");
+    let missing = load(&place.file(), None).err().expect("there is no file");
     assert!(missing.len() == 1 && missing[0].message.contains("No such file"), "{missing:?}");
     std::fs::write(place.file(), b"[process]\ndata_dir = \"\xff\"\n").expect("the file");
-    let not_text = load(&place.file()).err().expect("it is no UTF-8");
+    let not_text = load(&place.file(), None).err().expect("it is no UTF-8");
     assert_eq!(place.shown(&not_text), ["logmill.toml:2:13: is no UTF-8 text from here on; save the file as UTF-8"]);
     let large = format!("{TASK_LINES}#{}", "x".repeat(1 << 20));
     assert_eq!(problems_of(&large), ["logmill.toml: is larger than 1 MiB; is this the configuration file?"]);
@@ -450,7 +450,7 @@ fn problems_are_shown_with_their_line() {
     let place = Place::new();
     let problems = place.load(&format!("{TASK_LINES}\treaders = 0 # two\n")).err().expect("0 readers");
     let shown = explain(&problems).replace(&format!("{}/", place.dir.path().display()), "");
-    let expected = "readers = 0 is out of range\n  --> logmill.toml:10:12\n   |\n10 | \treaders = 0 # two\n   \
-                    | \t          ^\n   = write a whole number from 1 to 64, for example readers = 2\n\n";
+    let expected = "error: readers = 0 is out of range\n  --> logmill.toml:10:12\n   |\n10 |     readers = 0 # two\n   \
+                    |               ^\n   |\n   = help: write a whole number from 1 to 64, for example readers = 2\n\n";
     assert_eq!(shown, expected);
 }
