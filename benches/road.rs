@@ -163,7 +163,7 @@ impl Road {
 
     fn publish(&mut self) {
         if let Some(entry) = self.publisher.publish() {
-            self.inbox.send(Message::Entry { ring: 0, pos: entry.pos }).expect("the writer lives");
+            self.inbox.send(Message::Entry { ring: 0, pos: entry.pos, born_ms: None }).expect("the writer lives");
         }
     }
 

@@ -5,16 +5,25 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crossbeam_channel::Receiver;
+
+use super::task;
 use super::wiring::{reader_name, writer_name};
 use crate::ctl::protocol::{Status, TaskStatus, ThreadStatus};
+use crate::flow::gauge::Beat;
 use crate::flow::span::Counts;
-use crate::reader::Standing;
+use crate::reader::{Standing, scout};
+use crate::ring::layout::Ring;
 use crate::{reader, writer};
 
 /// One for the whole program; the engine hangs views up and takes them down.
 pub struct Board {
     generation: AtomicU64,
     views: Mutex<Vec<Arc<View>>>,
+    /// Tasks that are to run, and whose files are being brought to rest.
+    awaited: Mutex<Vec<String>>,
+    /// The engine's loop: begun anew each time it comes round.
+    pub engine: Beat,
 }
 
 /// A running task as others see it.
@@ -26,15 +35,52 @@ pub struct View {
     pub began: Counts,
     pub readers: Vec<Arc<reader::Gauge>>,
     pub writers: Vec<Arc<writer::Gauge>>,
+    pub scout: Arc<scout::Gauge>,
+    pub task: Arc<task::Gauge>,
+    pub shared: Arc<reader::Shared>,
+    /// One for each reader.
+    pub rings: Vec<Arc<Ring>>,
+    /// One for each writer; nobody takes anything from here.
+    pub queues: Vec<Receiver<writer::Message>>,
 }
 
 impl Board {
     pub fn new() -> Board {
-        Board { generation: AtomicU64::new(1), views: Mutex::default() }
+        Board {
+            generation: AtomicU64::new(1),
+            views: Mutex::default(),
+            awaited: Mutex::default(),
+            engine: Beat::default(),
+        }
+    }
+
+    /// A view of this task will be hung up once its files are at rest.
+    pub fn wait_for(&self, name: &str) {
+        self.lock_awaited().push(name.into());
     }
 
     pub fn hang(&self, view: Arc<View>) {
+        self.lock_awaited().retain(|name| *name != view.name);
         self.lock().push(view);
+    }
+
+    /// Tasks that are not ready, each with the reason.
+    pub fn not_ready(&self) -> Vec<(String, String)> {
+        let at_rest = "its files are being brought to rest, which waits for their disk".to_string();
+        let mut found: Vec<_> = self.lock_awaited().iter().map(|name| (name.clone(), at_rest.clone())).collect();
+        for view in self.views().iter().filter(|view| !view.scout.complete.load(Ordering::Relaxed)) {
+            let reason = view.scout.trouble().unwrap_or_else(|| "no broker has answered yet".into());
+            found.push((view.name.clone(), reason));
+        }
+        found
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    fn lock_awaited(&self) -> MutexGuard<'_, Vec<String>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn take_down(&self, name: &str) {
@@ -70,6 +116,10 @@ impl View {
     /// Where the task stands in each of its partitions, by topic and partition.
     pub fn standings(&self) -> Vec<Standing> {
         let mut all: Vec<Standing> = self.readers.iter().flat_map(|gauge| gauge.standings()).collect();
+        let ends = self.scout.ends();
+        for standing in &mut all {
+            standing.high = standing.high.max(ends.get(&(standing.topic, standing.partition)).copied());
+        }
         all.sort_unstable_by_key(|s| (s.topic, s.partition));
         all
     }

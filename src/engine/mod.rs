@@ -30,7 +30,7 @@ use crate::reader::scout::Found;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, thread};
 use crate::transform::Program;
-use board::Board;
+pub use board::{Board, View};
 use ground::Ground;
 pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
@@ -143,15 +143,16 @@ impl Engine {
         watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
         let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
         let ground = Arc::new(Ground { data_dir: data_dir.clone(), store: store.clone(), boot_id, holder });
+        let board = Arc::new(Board::new());
         let mut seats = Vec::new();
         for (index, deliver) in config.deliver.into_iter().enumerate() {
+            board.wait_for(&deliver.name);
             restore_beside(index, &deliver, ground.clone(), sender.clone()).map_err(at("cannot start in"))?;
             let program = programs.remove(&deliver.name).unwrap_or_default();
             seats.push(Seat { deliver, program, state: SeatState::Restoring });
         }
         let cores = wiring::Cores::new(&config.process.cores);
         let stop_timeout = config.process.stop_timeout;
-        let board = Arc::new(Board::new());
         let mut engine =
             Engine { mode, stop_timeout, events, sender, store, cores, board, seats, stopping: None, _lock: lock };
         let deadline = Instant::now() + RESTORE_WAIT;
@@ -178,6 +179,7 @@ impl Engine {
         let began = Instant::now();
         let mut progress = Progress::new(self.mode.progress);
         while !self.seats.iter().all(Seat::is_done) {
+            self.board.engine.begin();
             if let Some(event) = self.next_event() {
                 self.handle(event)?;
             }

@@ -40,6 +40,11 @@ impl Remote {
         sum
     }
 
+    /// What can be seen of the program; looking takes nothing from it.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
     pub fn status(&self) -> Status {
         self.board.status()
     }

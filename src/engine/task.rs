@@ -1,8 +1,8 @@
 //! One deliver task as the engine sees it: its phase, its threads, and the way from one cut to the next.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use super::board::View;
 use super::summary::TaskSummary;
 use crate::flow::clock;
+use crate::flow::gauge::Beat;
 use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::{Cut, Source};
 use crate::ledger::keeper::Kept;
@@ -62,6 +63,7 @@ pub struct Task {
     pub(super) checkpoint_interval: Duration,
     pub(super) last: Cut,
     pub(super) flow: Flow,
+    pub(super) view: Arc<View>,
     pub(super) _lock: file::Lock,
 }
 
@@ -78,6 +80,21 @@ pub struct ReaderEnd {
 pub struct WriterEnd {
     pub inbox: Sender<writer::Message>,
     pub gauge: Arc<writer::Gauge>,
+    /// The inbox's other end, to see how full it is.
+    pub queue: Receiver<writer::Message>,
+}
+
+/// What a task shows of itself beside what its threads show.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Of the newest durable checkpoint.
+    pub checkpoint: AtomicU64,
+    /// When that was; the process's milliseconds.
+    pub kept_ms: AtomicU64,
+    /// A cut is being made durable.
+    pub keeping: Beat,
+    /// Partitions that are not read on, and why.
+    pub broken: Mutex<Vec<String>>,
 }
 
 /// What changes from event to event.
@@ -99,6 +116,13 @@ pub struct Flow {
     pub began: Counts,
     pub goal: u64,
     pub broken: Vec<String>,
+}
+
+impl Gauge {
+    pub fn note_kept(&self, number: u64) {
+        self.checkpoint.store(number, Ordering::Relaxed);
+        self.kept_ms.store(clock::running_ms(), Ordering::Relaxed);
+    }
 }
 
 impl Flow {
@@ -137,14 +161,7 @@ impl Task {
     }
 
     pub fn view(&self) -> Arc<View> {
-        Arc::new(View {
-            name: self.name.clone(),
-            dir: self.dir.clone(),
-            topics: self.topics.clone(),
-            began: self.flow.began,
-            readers: self.readers.iter().map(|r| r.gauge.clone()).collect(),
-            writers: self.writers.iter().map(|w| w.gauge.clone()).collect(),
-        })
+        self.view.clone()
     }
 
     pub fn stop(&mut self) {
@@ -217,7 +234,9 @@ impl Task {
             }
             reader::Event::Broken { topic, partition, offset, reason } => {
                 let topic = self.topics.get(usize::from(topic)).map_or("?", String::as_str);
-                self.flow.broken.push(format!("{topic}/{partition} at offset {offset}: {reason}"));
+                let broken = format!("{topic}/{partition} at offset {offset}: {reason}");
+                self.view.task.broken.lock().unwrap_or_else(PoisonError::into_inner).push(broken.clone());
+                self.flow.broken.push(broken);
                 Ok(())
             }
         }
@@ -273,6 +292,7 @@ impl Task {
     }
 
     pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {
+        self.view.task.keeping.end();
         let cut = match kept {
             Kept::Committed(cut) => *cut,
             Kept::Postponed(what) => {
@@ -292,6 +312,7 @@ impl Task {
             }
         };
         log::debug!("{}: checkpoint {} is durable", self.name, cut.number);
+        self.view.task.note_kept(cut.number);
         self.forget_sealed(&cut);
         self.assign_added();
         let places = cut.sources.iter().map(|s| Place { topic: s.topic, partition: s.partition, offset: s.next });
@@ -321,6 +342,7 @@ impl Task {
             self.tell_readers(|_| Control::Resume);
         }
         let keeper = self.keeper.as_ref().ok_or("the keeper is gone")?;
+        self.view.task.keeping.begin();
         keeper.try_send(Box::new(cut)).map_err(|_| format!("{}: the keeper does not take the cut", self.name))
     }
 

@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::board::View;
 use super::restore::{Restored, keeper_settings, writer_settings};
-use super::task::{Flow, ReaderEnd, Task, WriterEnd};
+use super::task::{self, Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
 use crate::flow::name::Template;
@@ -77,22 +78,40 @@ pub fn start(
     let topics: Vec<String> = restored.cut.topics.iter().map(|t| t.name.clone()).collect();
     restored.maps.rings.iter().for_each(|ring| ring.set_topics(&topics));
     let mut bench = Bench { deliver, restored: &restored, wires: &wires, cores, threads: Threads::default() };
+    let (shared, scout_gauge) = (Arc::new(reader::Shared::default()), Arc::new(scout::Gauge::default()));
     let writers = bench.writers()?;
-    let readers = bench.readers(&topics, &writers)?;
+    let readers = bench.readers(&topics, &writers, &shared)?;
     let keeper = bench.keeper()?;
-    let (scout, scout_end) = bench.scout(&topics, mode)?;
+    let (scout, scout_end) = bench.scout(&topics, mode, scout_gauge.clone())?;
     let mut threads = bench.threads.spawn()?;
     // Nobody joins the scout, the last one: it may be waiting for a broker.
     threads.pop();
     let Restored { maps, cut, lock, .. } = restored;
     let rows = || maps.rings.iter().flat_map(|ring| ring.marks()).flatten();
     let in_rings: Vec<_> = rows().map(|m| (m.topic, m.partition)).collect();
+    let gauge = task::Gauge::default();
+    gauge.note_kept(cut.number);
+    let flow = Flow::new(counts_of(rows()), deliver.checkpoint_interval);
+    let view = Arc::new(View {
+        name: deliver.name.clone(),
+        dir: deliver.dir.clone(),
+        topics: topics.clone(),
+        began: flow.began,
+        readers: readers.iter().map(|r| r.gauge.clone()).collect(),
+        writers: writers.iter().map(|w| w.gauge.clone()).collect(),
+        scout: scout_gauge,
+        task: Arc::new(gauge),
+        shared,
+        rings: maps.rings.clone(),
+        queues: writers.iter().map(|w| w.queue.clone()).collect(),
+    });
     let durable = cut.sources.iter().filter(|s| !in_rings.contains(&(s.topic, s.partition))).copied().collect();
     let mut task = Task {
         name: deliver.name.clone(),
         dir: deliver.dir.clone(),
         topics,
-        flow: Flow::new(counts_of(rows()), deliver.checkpoint_interval),
+        flow,
+        view,
         maps,
         readers,
         writers,
@@ -124,19 +143,24 @@ impl Bench<'_> {
         for index in 0..self.deliver.writers {
             let gauge = Arc::new(writer::Gauge::default());
             let (inbox, messages) = bounded(self.deliver.channel_capacity);
+            let queue = messages.clone();
             let settings = writer_settings(self.deliver, places, index);
             let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, gauge.clone())?;
             self.threads.add(writer_name(index, &self.deliver.name), self.cores.take(), move || {
                 writer.run(&messages);
             });
-            ends.push(WriterEnd { inbox, gauge });
+            ends.push(WriterEnd { inbox, gauge, queue });
         }
         Ok(ends)
     }
 
-    fn readers(&mut self, topics: &[String], writers: &[WriterEnd]) -> Result<Vec<ReaderEnd>, String> {
+    fn readers(
+        &mut self,
+        topics: &[String],
+        writers: &[WriterEnd],
+        shared: &Arc<reader::Shared>,
+    ) -> Result<Vec<ReaderEnd>, String> {
         let maps = &self.restored.maps;
-        let shared = Arc::new(reader::Shared::default());
         let parked = counts_of(maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
         shared.failures.store(parked, Ordering::Relaxed);
         let mut ends = Vec::new();
@@ -170,7 +194,12 @@ impl Bench<'_> {
     }
 
     /// With a channel that is closed when its thread has ended.
-    fn scout(&mut self, topics: &[String], mode: Mode) -> Result<(Sender<Ask>, Receiver<()>), String> {
+    fn scout(
+        &mut self,
+        topics: &[String],
+        mode: Mode,
+        gauge: Arc<scout::Gauge>,
+    ) -> Result<(Sender<Ask>, Receiver<()>), String> {
         let settings = scout::Settings {
             task: self.deliver.name.clone(),
             cluster: self.deliver.cluster.clone(),
@@ -182,7 +211,7 @@ impl Bench<'_> {
             ids_known: self.restored.cut.topics.iter().any(|t| !t.id.is_empty()),
             want_ends: mode.exit_at_end,
         };
-        let scout = Scout::new(settings).map_err(|e| e.to_string())?;
+        let scout = Scout::new(settings, gauge).map_err(|e| e.to_string())?;
         let (asks, asked) = bounded(ASKS_MAX);
         let known = self.restored.cut.sources.iter().map(|s| (s.topic, s.partition)).collect();
         asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;

@@ -1,6 +1,7 @@
 //! The clock, and civil time at a fixed offset.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -8,6 +9,12 @@ use jiff::tz::Offset;
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}
+
+/// Milliseconds that this process has counted, from 1 on; they never go back.
+pub fn running_ms() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }
 
 /// The civil time of an instant; `offset_s` is seconds east of UTC.

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod gauge;
 pub mod name;
 pub mod problem;
 pub mod record;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::cluster::Cluster;
+use crate::flow::gauge::{Beat, Histogram};
 use crate::flow::problem::LastError;
 use crate::flow::span::{Counts, Mark};
 use crate::ring::layout::Work;
@@ -117,6 +118,12 @@ pub struct Gauge {
     pub lost_to_retention: AtomicU64,
     /// It waits for room in its ring.
     pub blocked: AtomicBool,
+    /// It waits for room in the failure queue.
+    pub failures_full: AtomicBool,
+    /// Records of each batch.
+    pub batch_records: Histogram,
+    /// At a batch, waits for room included.
+    pub beat: Beat,
     /// Kafka's timestamp of the newest record taken, milliseconds since the epoch.
     pub newest_ms: AtomicI64,
     pub last_error: LastError,

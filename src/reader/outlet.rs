@@ -40,6 +40,8 @@ pub struct Outlet {
     later: VecDeque<Control>,
     /// A pause that waits for messages to be sent.
     pause: Option<u64>,
+    /// Records of the entry in the making that carry a time, the sum of those times in milliseconds, and the newest.
+    births: (i64, i64, i64),
     /// When a parked record of each code was last named in the log.
     logged: Vec<Option<Instant>>,
 }
@@ -62,6 +64,7 @@ impl Outlet {
             shared,
             later: VecDeque::new(),
             pause: None,
+            births: (0, 0, 0),
             logged: vec![None; Code::COUNT],
         }
     }
@@ -111,12 +114,25 @@ impl Outlet {
         Ok(())
     }
 
+    /// The entry in the making holds what came of a record with this time, -1 where it carries none.
+    pub fn note_birth(&mut self, timestamp_ms: i64) {
+        if timestamp_ms >= 0 {
+            let (records, sum, newest) = self.births;
+            self.births = (records + 1, sum.saturating_add(timestamp_ms), newest.max(timestamp_ms));
+        }
+    }
+
     /// Hands over what is in the making.
     pub fn publish(&mut self) -> Result<(), Stopped> {
+        let (records, sum, newest_ms) = std::mem::take(&mut self.births);
         let Some(entry) = self.publisher.publish() else { return Ok(()) };
+        let born_ms = sum.checked_div(records);
+        if records > 0 {
+            self.gauge.newest_ms.store(newest_ms, Ordering::Relaxed);
+        }
         for writer in 0..self.wires.writers.len() {
             if entry.writers >> writer & 1 == 1 {
-                let mut message = Message::Entry { ring: self.settings.index, pos: entry.pos };
+                let mut message = Message::Entry { ring: self.settings.index, pos: entry.pos, born_ms };
                 while let Err(refused) = self.wires.writers[writer].send_timeout(message, LOOK) {
                     message = match refused {
                         SendTimeoutError::Timeout(message) => message,
@@ -183,10 +199,12 @@ impl Outlet {
             );
             log::error!("{}: {text}", self.settings.task);
             self.gauge.last_error.set(text);
+            self.gauge.failures_full.store(true, Ordering::Relaxed);
             while full(&self.shared, self.settings.failures_max) {
                 self.free();
                 self.wait(LOOK)?;
             }
+            self.gauge.failures_full.store(false, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -225,6 +243,7 @@ impl Outlet {
     /// Publishes, lets the ring run empty, says so, and rests until told to go on.
     fn rest(&mut self, mut round: u64) -> Result<(), Stopped> {
         self.publish()?;
+        self.gauge.beat.end();
         let mut told = false;
         loop {
             if !told && self.free() {

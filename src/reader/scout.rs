@@ -3,6 +3,9 @@
 //! Looks for topics and partitions again and again, resolves where a new partition begins, tells where partitions end,
 //! and commits checkpointed offsets to the group, so that every lag tool sees them.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -70,9 +73,35 @@ pub enum Found {
     Complete,
 }
 
+/// What others may see of a scout.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// All topics were there once, and every partition of them was told.
+    pub complete: AtomicBool,
+    trouble: Mutex<Option<String>>,
+    ends: Mutex<HashMap<(u16, i32), i64>>,
+}
+
+impl Gauge {
+    /// What is wrong with brokers or topics at the moment.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// The ends of the partitions' logs, as they were a few seconds ago: known too where a reader takes nothing.
+    pub fn ends(&self) -> HashMap<(u16, i32), i64> {
+        lock(&self.ends).clone()
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One task's scout.
 pub struct Scout {
     settings: Settings,
+    gauge: Arc<Gauge>,
     catalog: Catalog,
     known: Vec<(u16, i32)>,
     /// Partitions of them that their topic has no more.
@@ -92,10 +121,11 @@ pub struct Scout {
 impl Scout {
     /// # Errors
     /// librdkafka refuses a setting.
-    pub fn new(settings: Settings) -> Result<Scout, FetchError> {
+    pub fn new(settings: Settings, gauge: Arc<Gauge>) -> Result<Scout, FetchError> {
         let catalog = Catalog::open(&settings.cluster, &settings.group_id)?;
         Ok(Scout {
             settings,
+            gauge,
             catalog,
             known: Vec::new(),
             vanished: Vec::new(),
@@ -225,20 +255,29 @@ impl Scout {
                 report(Found::Ends(self.ends()?));
             }
             self.complete = true;
+            self.gauge.complete.store(true, Ordering::Relaxed);
             report(Found::Complete);
+        }
+        let places: Vec<_> = self.wanted().map(|p| (self.settings.topics[usize::from(p.0)].as_str(), p.1)).collect();
+        if let Ok(ends) = self.catalog.ends(&places) {
+            *lock(&self.gauge.ends) = self.wanted().copied().zip(ends).filter_map(|(p, end)| Some((p, end?))).collect();
         }
         Ok(missing)
     }
 
+    /// The partitions that the task reads.
+    fn wanted(&self) -> impl Iterator<Item = &(u16, i32)> {
+        let wanted = |p: &&(u16, i32)| self.settings.wanted.contains(&self.settings.topics[usize::from(p.0)]);
+        self.known.iter().filter(move |p| wanted(p) && !self.vanished.contains(p))
+    }
+
     fn ends(&self) -> Result<Vec<Place>, FetchError> {
-        let name = |topic: u16| &self.settings.topics[usize::from(topic)];
         let end = |(topic, partition): &(u16, i32)| {
-            let name = name(*topic);
+            let name = &self.settings.topics[usize::from(*topic)];
             let (_, offset) = self.catalog.bounds(name, *partition)?;
             Ok(Place { topic: *topic, partition: *partition, offset })
         };
-        let wanted = |p: &&(u16, i32)| self.settings.wanted.contains(name(p.0)) && !self.vanished.contains(p);
-        self.known.iter().filter(wanted).map(end).collect()
+        self.wanted().map(end).collect()
     }
 
     fn named(&self, place: &Place) -> From<'_> {
@@ -270,6 +309,7 @@ impl Scout {
             (Some(_), None) => log::info!("{task}: all topics are there"),
             _ => {}
         }
+        lock(&self.gauge.trouble).clone_from(&now);
         self.trouble = now;
     }
 }

@@ -121,11 +121,16 @@ impl Reader {
         self.desk.now_ms = clock::now_ms();
         let mut batch = self.fetch.next_batch(self.settings.poll_timeout);
         let taken = batch.records();
+        if taken > 0 {
+            self.desk.outlet.gauge.beat.begin();
+            self.desk.outlet.gauge.batch_records.observe(taken as u64, 1);
+        }
         while let Some(item) = batch.next_item() {
             self.desk.item(item)?;
         }
         drop(batch);
         self.desk.outlet.publish()?;
+        self.desk.outlet.gauge.beat.end();
         self.stand();
         self.slow_down(taken)
     }
@@ -286,7 +291,7 @@ impl Desk {
         self.outlet.room()?;
         let mark = self.outlet.publisher.mark(row);
         (mark.next, mark.k, mark.epoch) = (record.offset + 1, 0, record.leader_epoch);
-        self.outlet.gauge.newest_ms.store(record.timestamp_ms, Ordering::Relaxed);
+        self.outlet.note_birth(record.timestamp_ms);
         self.note_end(row);
         if self.outlet.publisher.is_ripe() {
             self.outlet.publish()?;

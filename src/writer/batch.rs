@@ -97,6 +97,7 @@ impl Writer {
         self.slot.clear_flight();
         Gauge::count(&self.gauge.batches, 1);
         Gauge::count(&self.gauge.bytes, done.bytes);
+        self.gauge.batch_bytes.observe(done.bytes, 1);
         done
     }
 

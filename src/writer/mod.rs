@@ -18,6 +18,8 @@ pub use batch::Recovered;
 pub use files::route_key;
 pub use inbox::{Committed, Message};
 
+use crate::flow::clock;
+use crate::flow::gauge::{Beat, Histogram};
 use crate::flow::name::Rotate;
 use crate::flow::problem::LastError;
 use crate::ring::layout::Ring;
@@ -58,6 +60,12 @@ pub struct Gauge {
     pub blocked: AtomicBool,
     pub batches: AtomicU64,
     pub bytes: AtomicU64,
+    /// Bytes of each batch.
+    pub batch_bytes: Histogram,
+    /// Milliseconds from a record's time to its line in the file, of all lines.
+    pub ages: Histogram,
+    /// At a batch, retries on a refusing disk included.
+    pub beat: Beat,
     /// Files in which somebody else wrote, and which were sealed for it.
     pub strangers: AtomicU64,
     /// Files that were removed or cut while they were being written.
@@ -103,11 +111,21 @@ impl Writer {
     /// Until all readers have dropped their senders.
     pub fn run(mut self, inbox: &Receiver<Message>) {
         self.files.keep_spare_rows();
-        while let Some(entries) = inbox::gather(inbox, &self.rings, self.settings.index) {
-            self.apply(&entries);
+        while let Some(batch) = inbox::gather(inbox, &self.rings, self.settings.index) {
+            if !batch.entries.is_empty() {
+                self.gauge.beat.begin();
+                self.apply(&batch.entries);
+                self.gauge.beat.end();
+                self.note_ages(&batch.births);
+            }
             self.files.seal_stale();
             self.files.forget_committed();
         }
         log::debug!("{}: writer {} has finished", self.settings.task, self.settings.index);
+    }
+
+    fn note_ages(&self, births: &[(i64, u64)]) {
+        let now_ms = clock::now_ms();
+        births.iter().for_each(|(born_ms, lines)| self.gauge.ages.observe((now_ms - born_ms).max(0) as u64, *lines));
     }
 }

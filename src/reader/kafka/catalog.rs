@@ -122,6 +122,27 @@ impl Catalog {
         self.consumer.fetch_watermarks(topic, partition, ASK).map_err(failed)
     }
 
+    /// The ends of many partitions in one question to each broker, in their order; `None` where nobody tells.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub fn ends(&self, places: &[(&str, i32)]) -> Result<Vec<Option<i64>>, FetchError> {
+        let failed = |source| FetchError::Request { deed: "ask for the ends of partitions".into(), source };
+        let mut ask = TopicPartitionList::new();
+        for (topic, partition) in places {
+            ask.add_partition_offset(topic, *partition, Offset::End).map_err(failed)?;
+        }
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.consumer.offsets_for_times(ask, ASK).map_err(failed)?;
+        let end = |(topic, partition): &(&str, i32)| match answer.find_partition(topic, *partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(places.iter().map(end).collect())
+    }
+
     /// The offset that `start` means.
     ///
     /// # Errors
