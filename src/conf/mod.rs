@@ -26,7 +26,7 @@ pub use units::parse_timezone;
 
 use crate::flow::problem::Problem;
 use crate::transform::Program;
-use config::{Config, Transform};
+use config::{Config, Process, Transform};
 use place::Source;
 use written::Written;
 
@@ -55,20 +55,23 @@ pub fn load(path: &Path, env: Option<&str>) -> Result<Loaded, Vec<Problem>> {
     load_written(path, env).map(|(loaded, _)| loaded)
 }
 
+/// What `[process]` says, whatever is wrong with the tasks: enough to find a running program.
+///
+/// # Errors
+/// A file cannot be read or is no TOML, or a value of that section is wrong.
+pub fn process(path: &Path, env: Option<&str>) -> Result<Process, Vec<Problem>> {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    match layers(path, env, &mut problems, &mut warnings) {
+        Some((written, _)) if written.process.is_sound() => {
+            Ok(check::check(&written, &mut problems, &mut warnings).process)
+        }
+        _ => Err(problems),
+    }
+}
+
 fn load_written(path: &Path, env: Option<&str>) -> Result<(Loaded, Written), Vec<Problem>> {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let files = match env {
-        Some(env) => vec![path.to_path_buf(), overlay(path, env).map_err(|problem| vec![problem])?],
-        None => vec![path.to_path_buf()],
-    };
-    let parsed: Vec<_> = files.iter().map(|file| parse(file, &mut problems, &mut warnings)).collect();
-    let layers: Option<Vec<Written>> = parsed.into_iter().collect();
-    let over = |mut below: Written, above| {
-        below.lay_over(above);
-        below
-    };
-    let Some(mut written) = layers.and_then(|layers| layers.into_iter().reduce(over)) else { return Err(problems) };
-    environment::lay_over(&mut written, &mut problems, &mut warnings);
+    let Some((written, files)) = layers(path, env, &mut problems, &mut warnings) else { return Err(problems) };
     let config = check::check(&written, &mut problems, &mut warnings);
     if config.deliver.is_empty() && problems.is_empty() {
         let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
@@ -85,6 +88,28 @@ fn load_written(path: &Path, env: Option<&str>) -> Result<(Loaded, Written), Vec
     // Tasks may share settings files, whose problems then come once for each task.
     problems.dedup();
     Err(problems)
+}
+
+/// All that was written, one layer over the other, and the files that were read. `None`: a file cannot be read or is no
+/// TOML.
+fn layers(
+    path: &Path,
+    env: Option<&str>,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Option<(Written, Vec<PathBuf>)> {
+    let mut files = vec![path.to_path_buf()];
+    if let Some(env) = env {
+        files.push(overlay(path, env).map_err(|problem| problems.push(problem)).ok()?);
+    }
+    // Each of them, so that all problems are found.
+    let parsed: Vec<_> = files.iter().map(|file| parse(file, problems, warnings)).collect();
+    let mut written = parsed.into_iter().collect::<Option<Vec<_>>>()?.into_iter().reduce(|mut below, above| {
+        below.lay_over(above);
+        below
+    })?;
+    environment::lay_over(&mut written, problems, warnings);
+    Some((written, files))
 }
 
 /// `conf/logmill.toml` and `local` give `conf/logmill.local.toml`, which has to be there.

@@ -74,6 +74,11 @@ impl Section {
         self.entries.get(key)
     }
 
+    /// No value in it was refused.
+    pub fn is_sound(&self) -> bool {
+        self.entries.values().all(|entry| entry.value.is_some())
+    }
+
     pub fn put(&mut self, key: &'static str, entry: Entry) {
         self.entries.insert(key, entry);
     }
