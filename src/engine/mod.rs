@@ -28,7 +28,7 @@ use crate::ledger::store::{Store, StoreError};
 use crate::reader;
 use crate::reader::scout::Found;
 use crate::sys::signal::{self, Signal};
-use crate::sys::{file, thread};
+use crate::sys::{file, notify, thread};
 use crate::transform::Program;
 pub use board::{Board, View};
 use ground::Ground;
@@ -48,6 +48,8 @@ const TICK: Duration = Duration::from_millis(50);
 const RESTORE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait, at the end, for a broker that does not answer.
 const SCOUT_END_MAX: Duration = Duration::from_secs(1);
+/// What a service manager is to wait beyond `stop_timeout`.
+const STOP_MORE: Duration = Duration::from_secs(5);
 
 /// What threads tell the engine. The number is the task's.
 pub enum Event {
@@ -178,6 +180,7 @@ impl Engine {
     pub fn run(mut self) -> Result<Summary, EngineError> {
         let began = Instant::now();
         let mut progress = Progress::new(self.mode.progress);
+        let mut beat = notify::Beat::from_environment();
         while !self.seats.iter().all(Seat::is_done) {
             self.board.engine.begin();
             if let Some(event) = self.next_event() {
@@ -186,6 +189,7 @@ impl Engine {
             let now = Instant::now();
             self.tasks_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
             progress.show(self.tasks());
+            beat.tick(now);
             if self.mode.exit_at_end && self.seats.iter().all(Seat::is_at_end) {
                 self.stop();
             }
@@ -273,6 +277,7 @@ impl Engine {
     fn stop(&mut self) {
         if self.stopping.is_none() {
             self.stopping = Some(Instant::now());
+            notify::stopping(self.stop_timeout + STOP_MORE);
             self.tasks_mut().for_each(Task::stop);
         }
     }

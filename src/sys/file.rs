@@ -5,8 +5,9 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Mode of output files.
 pub const FILE_MODE: u32 = 0o640;
@@ -19,6 +20,10 @@ pub const PRIVATE_FILE_MODE: u32 = 0o600;
 
 /// Slices the kernel takes in one call (IOV_MAX).
 const IOV_MAX: usize = 1024;
+
+/// Tries to get a lock that is held, beyond the first.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// What tells one file from another that later takes its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -332,7 +337,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// An advisory lock that lives as long as this value; the file names its holder.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -347,18 +352,58 @@ impl Lock {
             .mode(mode)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(path)?;
-        // SAFETY: a valid descriptor for the length of the call.
-        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            let error = io::Error::last_os_error();
+        // Who looks whether it is held (`is_locked`) holds it for an instant.
+        let mut taken = flock(&file, libc::LOCK_EX);
+        for _ in 0..LOCK_TRIES {
+            if !taken.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            taken = flock(&file, libc::LOCK_EX);
+        }
+        if let Err(error) = taken {
             let mut other = String::new();
             let _ = file.read_to_string(&mut other);
             let words = if other.trim().is_empty() { "another process" } else { other.trim() };
             return Err(io::Error::new(error.kind(), words.to_string()));
         }
-        file.set_len(0)?;
-        file.write_all(holder.as_bytes())?;
-        Ok(Lock { _file: file })
+        let lock = Lock { file };
+        lock.rewrite(holder)?;
+        Ok(lock)
     }
+
+    /// Puts other words into the file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn rewrite(&self, words: &str) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(words.as_bytes(), 0)
+    }
+
+    /// False where the name leads to another file by now, or to none.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let at = std::fs::symlink_metadata(path).and_then(|at| Ok((at, self.file.metadata()?)));
+        at.is_ok_and(|(at, mine)| (at.dev(), at.ino()) == (mine.dev(), mine.ino()))
+    }
+}
+
+/// True while somebody holds the lock of this open file. To ask takes it for an instant where nobody does.
+///
+/// # Errors
+/// The kernel's.
+pub fn is_locked(file: &File) -> io::Result<bool> {
+    match flock(file, libc::LOCK_SH) {
+        Ok(()) => flock(file, libc::LOCK_UN).map(|()| false),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
+    // SAFETY: a valid descriptor for the length of the call.
+    let rc = unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Bytes a user may still write on the filesystem of `path`.

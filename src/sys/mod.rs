@@ -1,7 +1,10 @@
-//! The kernel: threads, signals, files, maps. All `unsafe` of the program lives here, but for three named files.
+//! The kernel: threads, processes, signals, files, maps. All `unsafe` of the program lives here, but for three named
+//! files.
 #![allow(unsafe_code)]
 
 pub mod file;
 pub mod mmap;
+pub mod notify;
+pub mod process;
 pub mod signal;
 pub mod thread;
