@@ -1,8 +1,10 @@
 //! What can be typed: the command line of `logmill` as typed arguments. Nothing is done here.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::conf::parse_timezone;
 
@@ -55,6 +57,28 @@ pub enum Command {
     /// from there.
     #[command(after_help = "Example: logmill run --config conf/logmill.toml")]
     Run(Run),
+    /// Starts it as a daemon, and waits until all tasks run
+    ///
+    /// A supervisor stays beside it and starts it again when it dies, after 100 ms at first, then later and later, and
+    /// gives up after 10 deaths in a row. What both say on stderr goes to daemon.log in data_dir, and so does the log
+    /// unless log_file is set. Exit code 1: it could not start, and says why, or it runs already.
+    #[command(after_help = "Example: logmill start --config conf/logmill.toml")]
+    Start(Daemon),
+    /// Stops the daemon in order, and waits until it is gone
+    ///
+    /// Exit code 0: all that was read is written and remembered, or it was not running; 1: it had to be cut short,
+    /// which loses nothing.
+    Stop(Daemon),
+    /// Stops the daemon, where it runs, and starts it again
+    ///
+    /// A configuration with problems is refused before anything is stopped.
+    Restart(Daemon),
+    /// Has the daemon read its configuration again, as SIGHUP does
+    Reload(Daemon),
+    /// Says whether it runs
+    ///
+    /// Exit codes as LSB has them: 0 it runs; 1 it is dead, and its pid file is there; 3 it is not running; 4 unknown.
+    Status(Daemon),
     /// Shows the whole road on an embedded broker, from records to files, without any set-up
     ///
     /// A producer makes 200,000 records, the engine delivers them into files of a fresh directory, and every one is
@@ -96,6 +120,32 @@ pub struct Run {
     /// Stop once everything is delivered that stood in the topics at the start
     #[arg(long)]
     pub exit_at_end: bool,
+    /// The process that started this one as its worker.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub supervised: Option<u32>,
+    #[command(flatten)]
+    pub old: Old,
+}
+
+/// Which daemon.
+#[derive(Debug, Clone, Args)]
+pub struct Daemon {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
+    #[command(flatten)]
+    pub old: Old,
+}
+
+/// What scripts say that were written for the service this one replaces.
+#[derive(Debug, Clone, Args)]
+pub struct Old {
+    /// One of the tasks; all tasks of the configuration run in one process.
+    #[arg(long, hide = true, value_name = "TASK")]
+    pub task: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +224,35 @@ pub struct Verify {
     /// The task of the configuration file
     #[arg(long, value_name = "TASK")]
     pub task: String,
+}
+
+impl Cli {
+    /// What was typed; the process ends with exit code 2 where it is wrong.
+    pub fn typed() -> Cli {
+        match modern(std::env::args_os().collect()) {
+            Ok(words) => Cli::parse_from(words),
+            Err(usage) => Cli::command().error(ErrorKind::WrongNumberOfValues, usage).exit(),
+        }
+    }
+}
+
+/// The old forms in the words of today: `start_not_daemon [ENV TASK]`, `--start|--restart|--update|--stop ENV TASK`.
+fn modern(typed: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let old = typed.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    let command = match old {
+        "start_not_daemon" => "run",
+        "--start" => "start",
+        "--restart" => "restart",
+        "--update" => "reload",
+        "--stop" => "stop",
+        _ => return Ok(typed),
+    };
+    let words = |rest: &[&OsStr]| [&typed[0], OsStr::new(command)].iter().chain(rest).map(OsString::from).collect();
+    match &typed[2..] {
+        [] if command == "run" => Ok(words(&[])),
+        [env, task] => Ok(words(&[OsStr::new("--env"), env, OsStr::new("--task"), task])),
+        _ => Err(format!("{old} takes two words, ENV and TASK; today's form is: logmill {command} --env ENV")),
+    }
 }
 
 /// Where the rules of a dry run come from.

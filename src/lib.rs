@@ -14,6 +14,7 @@
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
 //! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
 //!
+//! [`daemon`] keeps it running behind a terminal's back.
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
 //! [`verify`] holds the files against the topic.
 //!
@@ -26,6 +27,7 @@
 pub mod cli;
 pub mod conf;
 pub mod ctl;
+pub mod daemon;
 pub mod demo;
 pub mod dry_run;
 pub mod engine;

@@ -1,21 +1,26 @@
 //! The program `logmill`: arguments, one match, an exit code. 0 done, 1 refused or failed, 2 usage.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use logmill::cli::{self, Cli, Command};
 use logmill::conf::{self, Loaded, Severity};
+use logmill::daemon::{self, Verb};
 use logmill::engine::{self, Engine, Mode};
-use logmill::sys::{file, thread};
+use logmill::sys::{file, notify, thread};
 use logmill::{demo, dry_run, verify};
 
 fn main() -> ExitCode {
     thread::abort_on_panic();
     file::set_umask();
-    let result = match Cli::parse().command {
-        Command::Run(run) => self::run(&run.config, run.env.as_deref(), run.exit_at_end),
+    let result = match Cli::typed().command {
+        Command::Run(run) => self::run(&run),
+        Command::Start(daemon) => return self::daemon(Verb::Start, daemon),
+        Command::Stop(daemon) => return self::daemon(Verb::Stop, daemon),
+        Command::Restart(daemon) => return self::daemon(Verb::Restart, daemon),
+        Command::Reload(daemon) => return self::daemon(Verb::Reload, daemon),
+        Command::Status(daemon) => return self::daemon(Verb::Status, daemon),
         Command::Check(check) => self::check(&check.config, check.env.as_deref()),
         Command::Transform(transform) => self::transform(&transform),
         Command::Demo(demo) => self::demo(demo),
@@ -32,18 +37,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Path, env: Option<&str>, exit_at_end: bool) -> Result<(), String> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
-    let mode = Mode { exit_at_end, progress: exit_at_end && io::stderr().is_terminal() };
-    let engine = Engine::start(load(config, env)?, mode).map_err(|e| format!("error: {e}"))?;
+fn run(typed: &cli::Run) -> Result<(), String> {
+    let result = run_supervised(typed);
+    if let (Some(_), Err(text)) = (typed.supervised, &result) {
+        // The supervisor may be gone, which is no failure of ours.
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+    result
+}
+
+fn run_supervised(typed: &cli::Run) -> Result<(), String> {
+    typed.supervised.map_or(Ok(()), daemon::stop_with)?;
+    log_to_stderr();
+    let mode = Mode { exit_at_end: typed.exit_at_end, progress: typed.exit_at_end && io::stderr().is_terminal() };
+    let loaded = load(&typed.config, typed.env.as_deref())?;
+    daemon::has_task(&loaded, typed.old.task.as_deref())?;
+    let engine = Engine::start(loaded, mode).map_err(|e| format!("error: {e}"))?;
+    notify::ready();
+    if typed.supervised.is_some() {
+        let _ = writeln!(io::stdout(), "{}{}", daemon::READY, std::process::id());
+    }
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
-    print!("{summary}");
-    if exit_at_end && !summary.is_whole() {
+    let _ = write!(io::stdout(), "{summary}");
+    if typed.exit_at_end && !summary.is_whole() {
         return Err("error: not all partitions could be read to their end".into());
     }
     Ok(())
+}
+
+fn daemon(verb: Verb, typed: cli::Daemon) -> ExitCode {
+    let call = daemon::Call { verb, config: typed.config, env: typed.env, task: typed.old.task };
+    daemon::answer(&call, load, log_to_stderr)
+}
+
+fn log_to_stderr() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_millis()
+        .init();
 }
 
 fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {

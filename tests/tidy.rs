@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 7] = [
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
-    &["cli", "demo", "dry_run"],
+    &["cli", "daemon", "demo", "dry_run"],
     &["verify"],
 ];
 
