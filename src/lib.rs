@@ -36,6 +36,7 @@ pub mod ledger;
 pub mod reader;
 pub mod ring;
 pub mod sys;
+pub mod tail;
 pub mod transform;
 pub mod verify;
 pub mod writer;

@@ -13,6 +13,8 @@ pub enum Part {
     Strace,
     /// The right to mount, and a loop device.
     Mount,
+    /// The server.
+    Etcd,
 }
 
 /// True when the calling test has to return at once because a part is missing; then its name stands in the list.
