@@ -97,6 +97,9 @@ pub enum Command {
     /// It checks exactly what `run` checks. Exit code 0: `run` would start with it; 1: there are problems.
     #[command(after_help = "Example: logmill check --config conf/logmill.toml")]
     Check(Check),
+    /// Shows the configuration as logmill understands it
+    #[command(subcommand)]
+    Config(Config),
     /// Compares a task's files with its topics: lines lost, doubled, out of order, or of no record
     ///
     /// The topics are read again, from `start` up to the last checkpoint, and every record is transformed again; the
@@ -203,6 +206,35 @@ pub struct Check {
     /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
     #[arg(long, value_name = "ENV")]
     pub env: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Prints the value that holds for every key, with its unit and where it comes from
+    ///
+    /// The file, the overlay, variables and defaults are laid over one another as `run` does it. What is printed is a
+    /// configuration again; what came through ${NAME} and properties that are secret are not shown. Exit code 1: the
+    /// configuration has problems, which are printed instead.
+    #[command(after_help = "Example: logmill config show --task game_24")]
+    Show(ConfigShow),
+    /// Prints the reference of all keys, as Markdown
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigShow {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
+    /// Only what holds for this task
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// One JSON object: numbers in their units, durations in milliseconds, sizes in bytes
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,9 +21,14 @@ fn main() -> ExitCode {
         Command::Restart(daemon) => return self::daemon(Verb::Restart, daemon),
         Command::Reload(daemon) => return self::daemon(Verb::Reload, daemon),
         Command::Status(daemon) => return self::daemon(Verb::Status, daemon),
-        Command::Check(check) => self::check(&check.config, check.env.as_deref()),
+        Command::Check(check) => self::check(&check),
         Command::Transform(transform) => self::transform(&transform),
         Command::Demo(demo) => self::demo(demo),
+        Command::Config(cli::Config::Show(show)) => self::show(&show),
+        Command::Config(cli::Config::Reference) => {
+            print!("{}", conf::reference());
+            Ok(())
+        }
         Command::Verify(verify) => self::verify(&verify),
         Command::CheckLedger(check) => return engine::check_ledger(&check.dir),
     };
@@ -87,9 +92,16 @@ fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {
     Ok(loaded)
 }
 
-fn check(config: &Path, env: Option<&str>) -> Result<(), String> {
-    let tasks = load(config, env)?.config.deliver.len();
-    println!("{} is good: {tasks} task{}", config.display(), if tasks == 1 { "" } else { "s" });
+fn check(typed: &cli::Check) -> Result<(), String> {
+    let config = load(&typed.config, typed.env.as_deref())?.config;
+    let tasks = config.deliver.len();
+    println!("{} is good: {tasks} task{}", typed.config.display(), if tasks == 1 { "" } else { "s" });
+    Ok(())
+}
+
+fn show(typed: &cli::ConfigShow) -> Result<(), String> {
+    let loaded = load(&typed.config, typed.env.as_deref())?;
+    print!("{}", conf::show(&loaded, typed.task.as_deref(), typed.json)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 const GOOD: &str = r#"[cluster.default]
@@ -220,4 +221,28 @@ fn a_line_with_a_password_is_not_repeated() {
     let unquoted = text.replace("\"hunter2\"", "hunter2");
     let said = self::said(&check(&place(&unquoted)));
     assert!(said.contains("--> logmill.toml:4:") && !said.contains("hunter2"), "{said}");
+}
+
+/// Configurations of `tests/golden/broken`, each with all that is said of it: mended from that alone.
+#[test]
+fn broken_configurations_read_as_they_should() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/broken");
+    let mut tried = 0;
+    for entry in std::fs::read_dir(golden).expect("the directory") {
+        let dir = entry.expect("an entry").path();
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).ok();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        command.args(["check", "--config", "logmill.toml"]).current_dir(&dir);
+        if read("logmill.local.toml").is_some() {
+            command.args(["--env", "local"]);
+        }
+        command.envs(read("variables").iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('=')));
+        let output = command.output().expect("logmill runs");
+        assert_eq!(output.status.code(), Some(1), "{}", dir.display());
+        let said = said(&output).replace(&dir.display().to_string(), "<here>");
+        let expected = read("expected").unwrap_or_default();
+        assert!(said == expected, "{} expects\n{expected}\nand hears\n{said}", dir.display());
+        tried += 1;
+    }
+    assert!(tried >= 10, "{tried} configurations");
 }

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
-use log::LevelFilter;
-
-use super::config::{Config, Cores, Deliver, Log, LogRotate, Process, Transform};
-use super::kind::{Item, Value};
-use super::place::Place;
-use super::schema::{CLUSTER, Key, PROCESS, TASK, nearest};
+use super::config::{Config, Deliver, Log, LogRotate, Process, Transform};
+use super::kind::Item;
+use super::look::Look;
+use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
 use super::units::show_size;
-use super::written::{Entry, Section, Written};
-use crate::flow::cluster::{Cluster, Start};
+use super::written::{Section, Written};
+use crate::flow::cluster::Cluster;
 use crate::flow::name::{Field, Rotate, Template};
 use crate::flow::problem::Problem;
 use crate::transform::{Options, UnknownLog, ValueCodec};
@@ -61,7 +58,7 @@ impl<'a> Check<'a> {
 
     fn cluster(&mut self, section: &Section) -> Cluster {
         let look = Look { keys: CLUSTER, sections: [section; 2] };
-        self.demand(&look, "brokers", &format!("[cluster.{}]", section.name));
+        self.demand(&look, &format!("[cluster.{}]", section.name), false);
         Cluster {
             name: section.name.clone(),
             brokers: look.text("brokers").into(),
@@ -75,11 +72,9 @@ impl<'a> Check<'a> {
 
     fn deliver(&mut self, section: &'a Section, clusters: &[Cluster]) -> Deliver {
         let look = self.look(section);
-        let heading = format!("[deliver.{}]", section.name);
-        ["topics", "group_id", "dir"].iter().for_each(|key| self.demand(&look, key, &heading));
         let transform = if look.text("transform") == "te" { Transform::Te } else { Transform::None };
+        self.demand(&look, &format!("[deliver.{}]", section.name), transform == Transform::Te);
         if transform == Transform::Te {
-            ["app_ids", "settings_dir"].iter().for_each(|key| self.demand(&look, key, &heading));
             self.settings_dir(&look);
         }
         let rotate = match look.text("rotate") {
@@ -118,11 +113,26 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn demand(&mut self, look: &Look<'_>, name: &str, heading: &str) {
-        if look.entry(name).is_none() {
-            let Key { example, help, .. } = look.key(name);
-            let help = format!("write {name} = {example} below it ({help})");
-            self.problems.push(look.sections[0].place.problem(format!("{heading} has no {name}"), help));
+    /// Mandatory keys that are not there.
+    fn demand(&mut self, look: &Look<'_>, heading: &str, is_te: bool) {
+        let section = look.sections[0];
+        let is_mandatory = |key: &&Key| match key.unset {
+            Unset::Mandatory => true,
+            Unset::MandatoryForTe => is_te,
+            Unset::Default(_) | Unset::Nothing(_) => false,
+        };
+        let is_missing = |key: &&Key| look.entry(key.name).is_none() && !section.is_misspelt(key.name);
+        let missing: Vec<&Key> = look.keys.iter().filter(is_mandatory).filter(is_missing).collect();
+        let mut add = |message, help| self.problems.push(section.place.problem(message, help));
+        if section.place.file == self.written.process.place.file || missing.is_empty() {
+            for Key { name, example, help, .. } in missing {
+                add(format!("{heading} has no {name}"), format!("write {name} = {example} below it. {help}"));
+            }
+        } else {
+            // An overlay's section that is not laid over any other, hardly on purpose.
+            let names: Vec<&str> = missing.iter().map(|key| key.name).collect();
+            let message = format!("{heading} stands in no other file, and has no {}", names.join(", "));
+            add(message, "write the name of a section of the main file, or the keys that are missing".into());
         }
     }
 
@@ -150,6 +160,10 @@ impl<'a> Check<'a> {
         if let Some(cluster) = clusters.iter().find(|c| c.name == name) {
             return cluster.clone();
         }
+        let none = Cluster { name: name.into(), brokers: String::new(), librdkafka: Vec::new() };
+        if look.is_wrong("cluster") {
+            return none;
+        }
         let near = nearest(name, clusters.iter().map(|c| c.name.as_str()));
         let help = match near {
             Some(near) => format!("write cluster = {near:?}, or add that section"),
@@ -158,14 +172,14 @@ impl<'a> Check<'a> {
         self.problems.push(
             look.place("cluster").problem(format!("cluster = {name:?}: there is no section [cluster.{name}]"), help),
         );
-        Cluster { name: name.into(), brokers: String::new(), librdkafka: Vec::new() }
+        none
     }
 
     /// An entry of a redo ring is at most a quarter of it and must hold the longest line.
     fn line_in_ring(&mut self, look: &Look<'_>) {
         let (ring, line) = (look.number("ring_size"), look.number("max_line_bytes"));
         let longest = ring / 4 - ENTRY_HEAD_BYTES;
-        if line <= longest {
+        if line <= longest || look.is_wrong("ring_size") || look.is_wrong("max_line_bytes") {
             return;
         }
         let key = if look.entry("max_line_bytes").is_some() { "max_line_bytes" } else { "ring_size" };
@@ -264,114 +278,6 @@ impl<'a> Check<'a> {
             } else {
                 owners.insert(dir, format!("[deliver.{}]", task.name));
             }
-        }
-    }
-}
-
-/// Looks a key up: task -> `[system]` -> default.
-struct Look<'a> {
-    keys: &'static [Key],
-    sections: [&'a Section; 2],
-}
-
-impl<'a> Look<'a> {
-    fn key(&self, name: &str) -> &'static Key {
-        match self.keys.iter().find(|k| k.name == name) {
-            Some(key) => key,
-            None => unreachable!("{name} stands in the table of keys"),
-        }
-    }
-
-    fn entry(&self, name: &str) -> Option<&'a Entry> {
-        self.sections.iter().find_map(|section| section.entry(name))
-    }
-
-    /// Of the value, or of the section's heading.
-    fn place(&self, name: &str) -> &'a Place {
-        self.entry(name).map_or(&self.sections[0].place, |entry| &entry.place)
-    }
-
-    fn value(&self, name: &str) -> Option<&'a Value> {
-        let default = self.key(name).default.as_ref();
-        self.entry(name).and_then(|entry| entry.value.as_ref()).or(default)
-    }
-
-    /// "" where there is none.
-    fn text(&self, name: &str) -> &'a str {
-        match self.value(name) {
-            Some(Value::Text(text)) => text,
-            None => "",
-            Some(other) => unreachable!("{name} is a text, not {other:?}"),
-        }
-    }
-
-    /// `None` where it is "" or there is none.
-    fn given(&self, name: &str) -> Option<&'a str> {
-        Some(self.text(name)).filter(|text| !text.is_empty())
-    }
-
-    fn level(&self, name: &str) -> LevelFilter {
-        match self.text(name).parse() {
-            Ok(level) => level,
-            Err(_) => unreachable!("{name} is one of the log's levels"),
-        }
-    }
-
-    /// Empty where there is none.
-    fn items(&self, name: &str) -> &'a [Item] {
-        match self.value(name) {
-            Some(Value::Items(items)) => items,
-            None => &[],
-            Some(other) => unreachable!("{name} is a list, not {other:?}"),
-        }
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        match self.value(name) {
-            Some(Value::Number(number)) => *number,
-            other => unreachable!("{name} is a number, not {other:?}"),
-        }
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        match self.value(name) {
-            Some(Value::Flag(flag)) => *flag,
-            other => unreachable!("{name} is true or false, not {other:?}"),
-        }
-    }
-
-    fn duration(&self, name: &str) -> Duration {
-        match self.value(name) {
-            Some(Value::Duration(duration)) => *duration,
-            other => unreachable!("{name} is a duration, not {other:?}"),
-        }
-    }
-
-    fn seconds(&self, name: &str) -> i32 {
-        match self.value(name) {
-            Some(Value::Seconds(seconds)) => *seconds,
-            other => unreachable!("{name} is in seconds, not {other:?}"),
-        }
-    }
-
-    fn start(&self, name: &str) -> Start {
-        match self.value(name) {
-            Some(Value::Start(start)) => *start,
-            other => unreachable!("{name} is a start, not {other:?}"),
-        }
-    }
-
-    fn cores(&self, name: &str) -> Cores {
-        match self.value(name) {
-            Some(Value::Cores(cores)) => cores.clone(),
-            other => unreachable!("{name} is about cores, not {other:?}"),
-        }
-    }
-
-    fn pairs(&self, name: &str) -> Vec<(String, String)> {
-        match self.value(name) {
-            Some(Value::Pairs(pairs)) => pairs.iter().map(|p| (p.name.clone(), p.value.clone())).collect(),
-            other => unreachable!("{name} holds pairs, not {other:?}"),
         }
     }
 }

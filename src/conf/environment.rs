@@ -96,7 +96,12 @@ fn entry(key: &'static Key, variable: &str, source: &Source<'_>, problems: &mut 
 
 /// Text stands for itself unless it is written as TOML has it.
 fn value<'t>(kind: &Kind, text: &'t str) -> Result<Spanned<DeValue<'t>>, toml::de::Error> {
-    if text.starts_with(['"', '\'', '[', '{']) {
+    let opens = match kind {
+        Kind::Topics | Kind::AppIds | Kind::Users | Kind::Cores => &['"', '\'', '['][..],
+        Kind::Pairs => &['{'],
+        _ => &['"', '\''],
+    };
+    if text.starts_with(opens) {
         return DeValue::parse(text);
     }
     let may_be_plain = matches!(kind, Kind::Integer { .. } | Kind::Flag | Kind::Size { .. } | Kind::Start);

@@ -50,7 +50,10 @@ fn group<'a>(severity: Severity, problem: &'a Problem, text: &'a str) -> Group<'
         None if problem.line > 0 => Origin::path(path).line(problem.line).char_column(problem.column).into(),
         None => Origin::path(path).into(),
     };
-    let group = level.primary_title(problem.message.as_str()).element(place);
+    let mut group = level.primary_title(problem.message.as_str()).element(place);
+    if line.is_some_and(is_secret) {
+        group = group.element(Level::NOTE.message("the line is not shown, for it names a password"));
+    }
     match problem.help.as_str() {
         "" => group,
         help => group.element(Padding).element(Level::HELP.message(help)),

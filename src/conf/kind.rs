@@ -27,6 +27,7 @@ pub enum Kind {
     AppIds,
     Cores,
     Integer {
+        unit: &'static str,
         min: u64,
         max: u64,
     },
@@ -53,6 +54,23 @@ pub enum Kind {
     Pairs,
     /// A known key that nothing reads yet.
     Later,
+}
+
+impl Kind {
+    /// Of the number that a value came to; `None`: it has none.
+    pub fn unit(&self) -> Option<&'static str> {
+        match self {
+            Kind::Integer { unit, .. } => Some(unit),
+            Kind::Duration { .. } => Some("ms"),
+            Kind::Size { .. } => Some("bytes"),
+            _ => None,
+        }
+    }
+
+    /// Its values are written without their unit.
+    pub fn is_bare_number(&self) -> bool {
+        matches!(self, Kind::Integer { .. })
+    }
 }
 
 /// What a key's value came to.

@@ -9,8 +9,11 @@ mod environment;
 mod expand;
 mod explain;
 mod kind;
+mod look;
 mod place;
+mod reference;
 pub mod schema;
+mod show;
 mod units;
 mod value;
 mod written;
@@ -22,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use explain::{Severity, explain, explain_as};
+pub use reference::reference;
+pub use show::show;
 pub use units::parse_timezone;
 
 use crate::flow::problem::Problem;
@@ -42,6 +47,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The files and directories that were read: what to watch for a change.
     pub sources: Vec<PathBuf>,
+    /// What [`show`] shows.
+    written: Written,
 }
 
 /// Reads and checks a configuration: the file, over it the overlay `NAME.ENV.toml` beside it where `env` is given, over
@@ -52,7 +59,24 @@ pub struct Loaded {
 /// Every problem of every file, in the order of their places. Where a file cannot be read or is no TOML, nothing more
 /// is checked.
 pub fn load(path: &Path, env: Option<&str>) -> Result<Loaded, Vec<Problem>> {
-    load_written(path, env).map(|(loaded, _)| loaded)
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let Some((written, files)) = layers(path, env, &mut problems, &mut warnings) else { return Err(problems) };
+    let config = check::check(&written, &mut problems, &mut warnings);
+    if config.deliver.is_empty() && problems.is_empty() {
+        let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
+        problems.push(Source::new(path, "").whole().problem("there is no task in this file", help));
+    }
+    let programs = load_programs(&config, &mut problems);
+    warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
+    warnings.dedup();
+    if problems.is_empty() {
+        let sources = sources(files, &config);
+        return Ok(Loaded { config, programs, warnings, sources, written });
+    }
+    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    // Tasks may share settings files, whose problems then come once for each task.
+    problems.dedup();
+    Err(problems)
 }
 
 /// What `[process]` says, whatever is wrong with the tasks: enough to find a running program.
@@ -67,27 +91,6 @@ pub fn process(path: &Path, env: Option<&str>) -> Result<Process, Vec<Problem>> 
         }
         _ => Err(problems),
     }
-}
-
-fn load_written(path: &Path, env: Option<&str>) -> Result<(Loaded, Written), Vec<Problem>> {
-    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-    let Some((written, files)) = layers(path, env, &mut problems, &mut warnings) else { return Err(problems) };
-    let config = check::check(&written, &mut problems, &mut warnings);
-    if config.deliver.is_empty() && problems.is_empty() {
-        let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
-        problems.push(Source::new(path, "").whole().problem("there is no task in this file", help));
-    }
-    let programs = load_programs(&config, &mut problems);
-    warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
-    warnings.dedup();
-    if problems.is_empty() {
-        let sources = sources(files, &config);
-        return Ok((Loaded { config, programs, warnings, sources }, written));
-    }
-    problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    // Tasks may share settings files, whose problems then come once for each task.
-    problems.dedup();
-    Err(problems)
 }
 
 /// All that was written, one layer over the other, and the files that were read. `None`: a file cannot be read or is no

@@ -19,6 +19,17 @@ pub enum Change {
     Process,
 }
 
+/// What holds where a key is not written.
+#[derive(Debug)]
+pub enum Unset {
+    Default(Value),
+    Mandatory,
+    /// Mandatory with `transform = "te"`, else of no use.
+    MandatoryForTe,
+    /// There is no value, or one that other keys make; said in words.
+    Nothing(&'static str),
+}
+
 /// One row.
 #[derive(Debug)]
 pub struct Key {
@@ -26,24 +37,16 @@ pub struct Key {
     /// The name in the service this one replaces; accepted in its place.
     pub old_name: Option<&'static str>,
     pub kind: Kind,
-    /// `None`: mandatory, or made from other keys.
-    pub default: Option<Value>,
+    pub unset: Unset,
     pub change: Change,
     /// A value as it stands in the file; "" where the kind says all.
     pub example: &'static str,
-    /// One sentence for the operator.
+    /// For the operator: a sentence that says what it is, and what else must be known.
     pub help: &'static str,
 }
 
-const fn key(
-    name: &'static str,
-    kind: Kind,
-    default: Option<Value>,
-    change: Change,
-    example: &'static str,
-    help: &'static str,
-) -> Key {
-    Key { name, old_name: None, kind, default, change, example, help }
+const fn key(name: &'static str, kind: Kind, unset: Unset, change: Change, example: &'static str) -> Key {
+    Key { name, old_name: None, kind, unset, change, example, help: "" }
 }
 
 impl Key {
@@ -52,22 +55,34 @@ impl Key {
         !matches!(self.kind, Kind::Later)
     }
 
+    pub fn default(&self) -> Option<&Value> {
+        match &self.unset {
+            Unset::Default(value) => Some(value),
+            _ => None,
+        }
+    }
+
     const fn once(mut self, old_name: &'static str) -> Key {
         self.old_name = Some(old_name);
         self
     }
+
+    const fn help(mut self, help: &'static str) -> Key {
+        self.help = help;
+        self
+    }
 }
 
-const fn word(word: &'static str) -> Option<Value> {
-    Some(Value::Text(Cow::Borrowed(word)))
+const fn word(word: &'static str) -> Unset {
+    Unset::Default(Value::Text(Cow::Borrowed(word)))
 }
 
-const fn number(number: u64) -> Option<Value> {
-    Some(Value::Number(number))
+const fn number(number: u64) -> Unset {
+    Unset::Default(Value::Number(number))
 }
 
-const fn millis(ms: u64) -> Option<Value> {
-    Some(Value::Duration(Duration::from_millis(ms)))
+const fn millis(ms: u64) -> Unset {
+    Unset::Default(Value::Duration(Duration::from_millis(ms)))
 }
 
 const KIB: u64 = 1 << 10;
@@ -75,20 +90,23 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const BILLION: u64 = 1_000_000_000;
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 const TEXT: Kind = Kind::Text { min_bytes: 1, max_bytes: 255 };
 const TEXT_OR_NONE: Kind = Kind::Text { min_bytes: 0, max_bytes: 4095 };
 /// As in the log's own words.
 const LEVELS: Kind = Kind::Choice { known: &["off", "error", "warn", "info", "debug", "trace"], later: &[] };
 const RING_SIZE: Kind = Kind::Size { min: MIB, max: GIB, zero: false, power_of_two: true };
-const NO: Option<Value> = Some(Value::Flag(false));
-const EARLIEST: Option<Value> = Some(Value::Start(Start::Earliest));
-const NO_ITEMS: Option<Value> = Some(Value::Items(Vec::new()));
-const NO_PAIRS: Option<Value> = Some(Value::Pairs(Vec::new()));
-const UTC_PLUS_8: Option<Value> = Some(Value::Seconds(8 * 3600));
+const NO: Unset = Unset::Default(Value::Flag(false));
+const ALL_CORES: Unset = Unset::Default(Value::Cores(Cores::Auto));
+const EARLIEST: Unset = Unset::Default(Value::Start(Start::Earliest));
+const NO_ITEMS: Unset = Unset::Default(Value::Items(Vec::new()));
+const NO_PAIRS: Unset = Unset::Default(Value::Pairs(Vec::new()));
+const UTC_PLUS_8: Unset = Unset::Default(Value::Seconds(8 * 3600));
 
-const fn integer(min: u64, max: u64) -> Kind {
-    Kind::Integer { min, max }
+const fn integer(unit: &'static str, min: u64, max: u64) -> Kind {
+    Kind::Integer { unit, min, max }
 }
 
 const fn duration(min_ms: u64, max_ms: u64) -> Kind {
@@ -109,100 +127,149 @@ const fn choice(
     known: &'static [&'static str],
     later: &'static [&'static str],
     change: Change,
-    help: &'static str,
 ) -> Key {
-    key(name, Kind::Choice { known, later }, word(known[0]), change, "", help)
+    key(name, Kind::Choice { known, later }, word(known[0]), change, "")
 }
 
-const fn level(name: &'static str, default: &'static str, help: &'static str) -> Key {
-    key(name, LEVELS, word(default), Change::Process, "", help)
+const fn level(name: &'static str, default: &'static str) -> Key {
+    key(name, LEVELS, word(default), Change::Process, "")
 }
 
 const fn later(name: &'static str) -> Key {
-    key(name, Kind::Later, None, Change::Process, "", "")
+    key(name, Kind::Later, Unset::Nothing(""), Change::Process, "")
 }
 
 use Change::{Live, Process, Task};
+use Unset::{Mandatory, MandatoryForTe, Nothing};
 
 /// `[process]`.
 pub static PROCESS: &[Key] = &[
-    key("data_dir", Kind::Path, word("data"), Process, "\"data\"", "checkpoints, redo rings, parked records, lock"),
-    key("cores", Kind::Cores, Some(Value::Cores(Cores::Auto)), Process, "[0, 1]", "cores the threads are pinned to"),
-    key("stop_timeout", duration(1000, 3_600_000), millis(30_000), Process, "\"30s\"", "longest orderly stop"),
-    key("socket", Kind::Path, word("run/logmill.sock"), Process, "\"run/logmill.sock\"", "socket that millctl asks"),
-    key("control_users", Kind::Users, NO_ITEMS, Process, "[\"root\", \"ops\"]", "users who may use the socket"),
-    key("metrics_listen", Kind::Listen, word(""), Process, "\"127.0.0.1:9108\"", "address of /metrics and /health"),
-    key("log_file", Kind::PathOrNone, word(""), Process, "\"log/logmill.log\"", "where the log goes; \"\" = stderr"),
-    level("log_level", "info", "what is logged: this level and those above it"),
-    choice("log_rotate", &["size", "day", "none"], &[], Process, "begin a new log file at a size, each day, or never"),
-    key(
-        "log_rotate_size",
-        size(4 * KIB, 64 * GIB),
-        number(64 * MIB),
-        Process,
-        "\"64MiB\"",
-        "a new log file at this size",
+    key("data_dir", Kind::Path, word("data"), Process, "\"data\"").help(
+        "Checkpoints, redo rings, parked records and the lock. A local disk, never NFS; one logmill per directory.",
     ),
-    key("log_keep", integer(1, 1000), number(8), Process, "8", "rotated log files that are kept"),
-    level("stack_level", "off", "messages of this level and above get a stack"),
-    level("report_level", "error", "alerts of this level and above are reported"),
-    key("report_to", TEXT_OR_NONE, word(""), Process, "\"/usr/local/bin/page\"", "command or URL that gets alerts"),
-    key("lag_alert", integer(0, BILLION), number(0), Process, "100000", "lag of a task that raises an alert, 0 = none"),
-    key(
-        "lag_alert_for",
-        duration(1000, 86_400_000),
-        millis(300_000),
-        Process,
-        "\"5m\"",
-        "alert on lag that grows so long",
-    ),
-    key("max_batch_time", duration(1, 3_600_000), millis(10_000), Process, "\"10s\"", "a slower batch raises an alert"),
+    key("cores", Kind::Cores, ALL_CORES, Process, "[0, 1]")
+        .help("Cores that the threads are pinned to, in turn. \"auto\" takes all that the process may use."),
+    key("stop_timeout", duration(1000, HOUR_MS), millis(30_000), Process, "\"30s\"")
+        .help("Longest orderly stop. Past it logmill ends as after a kill: still exact."),
+    key("socket", Kind::Path, word("run/logmill.sock"), Process, "\"run/logmill.sock\"")
+        .help("Socket at which millctl asks. Its directory is made if it is missing."),
+    key("control_users", Kind::Users, NO_ITEMS, Process, "[\"root\", \"ops\"]")
+        .help("Users who may use the socket. Empty: root and the user that logmill runs as."),
+    key("metrics_listen", Kind::Listen, word(""), Process, "\"127.0.0.1:9108\"")
+        .help("Address that serves /metrics, /health and a page with charts. \"\": none."),
+    key("log_file", Kind::PathOrNone, word(""), Process, "\"log/logmill.log\"")
+        .help("File that the log goes to. \"\": stderr. Its directory is made if it is missing."),
+    level("log_level", "info")
+        .help("What is logged is of this level or above. The environment variable RUST_LOG goes before it."),
+    choice("log_rotate", &["size", "day", "none"], &[], Process)
+        .help("When a new log file begins: at log_rotate_size, each day, or never."),
+    key("log_rotate_size", size(4 * KIB, 64 * GIB), number(64 * MIB), Process, "\"64MiB\"")
+        .help("Size at which a new log file begins, with log_rotate = \"size\"."),
+    key("log_keep", integer("files", 1, 1000), number(8), Process, "8")
+        .help("Log files that are kept beside the one that grows. Older ones are removed."),
+    level("stack_level", "off").help("Messages of this level and above get a stack, which tells where they came from."),
+    level("report_level", "error").help("Alerts of this level and above are reported to report_to."),
+    key("report_to", TEXT_OR_NONE, word(""), Process, "\"/usr/local/bin/page\"")
+        .help("Who gets alerts: a command, which reads one JSON object from its stdin, or a URL. \"\": nobody."),
+    key("lag_alert", integer("records", 0, BILLION), number(0), Process, "100000")
+        .help("A task that is behind by more records raises an alert. 0: never."),
+    key("lag_alert_for", duration(1000, DAY_MS), millis(300_000), Process, "\"5m\"")
+        .help("A lag that grows this long raises an alert."),
+    key("max_batch_time", duration(1, HOUR_MS), millis(10_000), Process, "\"10s\"")
+        .help("A batch that takes longer raises an alert."),
 ];
 
 /// `[cluster.NAME]`.
 pub static CLUSTER: &[Key] = &[
-    key("brokers", Kind::Brokers, None, Task, "\"localhost:9092\"", "where to ask for the cluster's brokers"),
-    key("librdkafka", Kind::Pairs, NO_PAIRS, Task, "{ \"security.protocol\" = \"SSL\" }", "for the client library"),
+    key("brokers", Kind::Brokers, Mandatory, Task, "\"localhost:9092\"")
+        .help("Where to ask for the cluster's brokers."),
+    key("librdkafka", Kind::Pairs, NO_PAIRS, Task, "{ \"security.protocol\" = \"SSL\" }").help(
+        "Properties for the client library librdkafka, passed on as they stand. An overlay replaces all of them.",
+    ),
 ];
 
 /// `[deliver.NAME]` and `[system]`.
 pub static TASK: &[Key] = &[
-    key("topics", Kind::Topics, None, Task, "[\"mulog_clean_24\"]", "topics to read, all partitions").once("queue"),
-    key("group_id", TEXT, None, Task, "\"logmill_24\"", "consumer group of the stored position").once("key"),
-    key("cluster", Kind::Name, word("default"), Task, "\"default\"", "which [cluster.NAME]").once("exchange"),
-    choice("assignment", &["static"], &["group"], Task, "who owns the partitions"),
-    key("start", Kind::Start, EARLIEST, Task, "\"earliest\"", "where to begin when no position is stored"),
-    choice("fetch", &["auto", "librdkafka"], &["native"], Task, "which Kafka client"),
-    choice("transform", &["te", "none"], &[], Task, "ThinkingData lines, or the value as it is"),
-    key("app_ids", Kind::AppIds, None, Live, "[24]", "project numbers whose records are accepted"),
-    key("settings_dir", Kind::Path, None, Live, "\"conf/settings\"", "the projects' metadata and filter files"),
-    key("timezone", Kind::Timezone, UTC_PLUS_8, Live, "\"+08:00\"", "zone of #time and of file names"),
-    choice("value_codec", &["none", "snappy"], &[], Task, "compression inside the values"),
-    key("max_record_bytes", size(KIB, 64 * MIB), number(MIB), Live, "\"1MiB\"", "largest value that is looked at"),
-    key("max_line_bytes", size(KIB, 255 * MIB), number(MIB), Task, "\"1MiB\"", "longest line, with its newline"),
-    choice("unknown_log_name", &["entry", "park", "drop"], &[], Live, "a log without entry"),
-    choice("bad_property", &["drop", "fail"], &[], Live, "a property with an illegal name"),
-    choice("long_string", &["keep", "truncate"], &[], Live, "text of over 2048 bytes"),
-    key("add_uuid", Kind::Flag, NO, Live, "false", "adds a #uuid made from the record's position"),
-    choice("time_fallback", &["kafka", "now"], &[], Live, "#time without a usable source"),
-    choice("sink", &["file"], &["kafka"], Task, "where lines go"),
+    key("topics", Kind::Topics, Mandatory, Task, "[\"mulog_clean_24\"]")
+        .once("queue")
+        .help("Topics to read, all their partitions."),
+    key("group_id", TEXT, Mandatory, Task, "\"logmill_24\"").once("key").help(
+        "The consumer group. The position is kept under group and topic, not under the task's name: a new group begins \
+         anew, and no topic may stand in two tasks of one group.",
+    ),
+    key("cluster", Kind::Name, word("default"), Task, "\"default\"")
+        .once("exchange")
+        .help("Which [cluster.NAME] to read from."),
+    choice("assignment", &["static"], &["group"], Task)
+        .help("Who owns the partitions. \"static\": this process owns all of them."),
+    key("start", Kind::Start, EARLIEST, Task, "\"earliest\"")
+        .help("Where to begin when no position is stored. A stored position always wins."),
+    choice("fetch", &["auto", "librdkafka"], &["native"], Task)
+        .help("The Kafka client. \"auto\" takes what there is, in this version librdkafka."),
+    choice("transform", &["te", "none"], &[], Task)
+        .help("\"te\": a ThinkingData line. \"none\": the value as it is, one line each."),
+    key("app_ids", Kind::AppIds, MandatoryForTe, Live, "[24]")
+        .help("Project numbers. Records with another headers.app_id are parked."),
+    key("settings_dir", Kind::Path, MandatoryForTe, Live, "\"conf/settings\"").help(
+        "Directory of mthinkingdata:metadata.N.json and mthinkingdata:filter.N.json, N being each project number.",
+    ),
+    key("timezone", Kind::Timezone, UTC_PLUS_8, Live, "\"+08:00\"")
+        .help("Zone of #time and of the dates in file names, a fixed offset from UTC."),
+    choice("value_codec", &["none", "snappy"], &[], Task)
+        .help("Compression inside the values. What Kafka compresses itself needs no key."),
+    key("max_record_bytes", size(KIB, 64 * MIB), number(MIB), Live, "\"1MiB\"").help("Larger values are parked."),
+    key("max_line_bytes", size(KIB, 255 * MIB), number(MIB), Task, "\"1MiB\"")
+        .help("Longer lines are parked. At most a quarter of ring_size less 64KiB."),
+    choice("unknown_log_name", &["entry", "park", "drop"], &[], Live).help(
+        "A log_name without an entry in the metadata file: \"entry\" takes the \"*\" entry (none: parked), \"park\" \
+         parks it even so, \"drop\" drops it.",
+    ),
+    choice("bad_property", &["drop", "fail"], &[], Live).help(
+        "A property whose name ThinkingData refuses: \"drop\" leaves it out and counts it, \"fail\" parks the record.",
+    ),
+    choice("long_string", &["keep", "truncate"], &[], Live)
+        .help("Text of more than 2048 bytes: \"keep\" writes and counts it, \"truncate\" cuts it."),
+    key("add_uuid", Kind::Flag, NO, Live, "false")
+        .help("Adds a #uuid made from topic, partition and offset, the same at every replay."),
+    choice("time_fallback", &["kafka", "now"], &[], Live)
+        .help("#time where the record has no usable one: \"kafka\" takes the record's timestamp, \"now\" the clock."),
+    choice("sink", &["file"], &["kafka"], Task).help("Where lines go."),
     later("sink_topic"),
-    key("dir", Kind::Path, None, Task, "\"data/out/24\"", "directory of the output files"),
-    key("file_name", TEXT, None, Task, "\"log.%Y-%m-%d_{seq}\"", "template of the output files' names"),
-    choice("rotate", &["day", "hour", "none"], &[], Live, "begin new files each period"),
-    key("rotate_size", size_or_none(KIB, TIB), number(0), Live, "\"1GiB\"", "begin a new file at this size"),
-    key("min_free", size_or_none(KIB, 1024 * TIB), number(0), Live, "\"10GiB\"", "disk space to leave free"),
-    key("lanes", integer(1, 1024), number(1), Task, "1", "sets of files that keep one key's records in order"),
-    key("deliver_by", TEXT, None, Task, "\"role_id\"", "field that chooses the lane").once("deliverBy"),
-    key("readers", integer(1, 64), number(2), Task, "2", "threads that read and transform").once("consumerNum"),
-    key("writers", integer(1, 64), number(1), Task, "1", "threads that write files"),
-    key("channel_capacity", integer(1, 65_536), number(1024), Task, "1024", "messages of a writer's queue")
-        .once("channelLength"),
-    key("ring_size", RING_SIZE, number(16 * MIB), Task, "\"16MiB\"", "redo ring of one reader"),
-    key("checkpoint_interval", duration(100, 3_600_000), millis(10_000), Live, "\"10s\"", "time between checkpoints"),
-    key("poll_timeout", duration(1, 10_000), millis(100), Live, "\"100ms\"", "longest wait for a batch").once("block"),
-    key("rate_limit", integer(0, BILLION), number(0), Live, "50000", "records a second, 0 = no limit"),
-    key("failures_max", integer(1, BILLION), number(1_000_000), Live, "1_000_000", "parked records that are kept"),
+    key("dir", Kind::Path, Mandatory, Task, "\"data/out/24\"")
+        .help("Directory of the output files, of this task alone. It is made if it is missing."),
+    key("file_name", TEXT, Nothing("made from rotate and lanes"), Task, "\"log.%Y-%m-%d_{seq}\"").help(
+        "Name of the files: {seq} (mandatory, counts up), {lane} (mandatory with lanes above 1), {app_id}, {log_name}, \
+         {event_name}, {topic}, {partition}, and the time of writing as %Y %m %d %H %M %S %j.",
+    ),
+    choice("rotate", &["day", "hour", "none"], &[], Live).help("Begin new files each day or hour, or never."),
+    key("rotate_size", size_or_none(KIB, TIB), number(0), Live, "\"1GiB\"")
+        .help("Begin a new file at this size. \"0\": at no size. A soft limit: a batch is not split."),
+    key("min_free", size_or_none(KIB, 1024 * TIB), number(0), Live, "\"10GiB\"")
+        .help("Keep this much of the disk free. \"0\": none. Below it the task waits."),
+    key("lanes", integer("lanes", 1, 1024), number(1), Task, "1")
+        .help("Sets of files that keep the records of one key in order in one place."),
+    key("deliver_by", TEXT, Nothing("the partition chooses"), Task, "\"role_id\"")
+        .once("deliverBy")
+        .help("The field that chooses the lane, dotted below another. It has no effect while lanes = 1."),
+    key("readers", integer("threads", 1, 64), number(2), Task, "2")
+        .once("consumerNum")
+        .help("Threads that read and transform. Each takes some of the partitions: more than partitions are idle."),
+    key("writers", integer("threads", 1, 64), number(1), Task, "1")
+        .help("Threads that write files. Each takes whole lanes: more than lanes are idle."),
+    key("channel_capacity", integer("messages", 1, 65_536), number(1024), Task, "1024")
+        .once("channelLength")
+        .help("Messages that a writer's queue holds. They are small: lines stay in the ring."),
+    key("ring_size", RING_SIZE, number(16 * MIB), Task, "\"16MiB\"")
+        .help("Redo ring of one reader, in data_dir and in memory."),
+    key("checkpoint_interval", duration(100, HOUR_MS), millis(10_000), Live, "\"10s\"")
+        .help("Time between checkpoints: what a power loss can make a reader of the files see twice."),
+    key("poll_timeout", duration(1, 10_000), millis(100), Live, "\"100ms\"")
+        .once("block")
+        .help("Longest wait for one batch."),
+    key("rate_limit", integer("records/s", 0, BILLION), number(0), Live, "50000")
+        .help("Records a second for the whole task. 0: no limit."),
+    key("failures_max", integer("records", 1, BILLION), number(1_000_000), Live, "1_000_000")
+        .help("Parked records that the failure queue holds before the task waits."),
 ];
 
 /// The sections that hold keys, with the heading an operator writes.

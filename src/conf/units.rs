@@ -60,6 +60,22 @@ fn show_quantity(number: u64, units: &[(&str, u64)]) -> String {
     format!("{}{name}", number / factor)
 }
 
+pub fn show_timezone(seconds: i32) -> String {
+    let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.abs() / 60);
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// As [`parse_start`] reads it.
+pub fn show_start(start: Start) -> String {
+    match start {
+        Start::Earliest => "earliest".into(),
+        Start::Latest => "latest".into(),
+        Start::Timestamp(ms) => {
+            jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string())
+        }
+    }
+}
+
 /// A fixed offset `+08:00` (or `Z`), as seconds east of UTC; at most 23:59 either way.
 ///
 /// # Errors
@@ -140,6 +156,12 @@ mod tests {
         assert_eq!(parse_timezone("+08:00"), Ok(28_800));
         assert_eq!(parse_timezone("-05:30"), Ok(-19_800));
         assert_eq!(parse_timezone("Z"), Ok(0));
+        for zone in ["+08:00", "-05:30", "+00:00", "-00:01", "+23:59"] {
+            assert_eq!(parse_timezone(zone).map(show_timezone), Ok(zone.into()));
+        }
+        for start in ["earliest", "latest", "2020-12-17T05:50:43Z", "2020-12-17T05:50:43.123Z"] {
+            assert_eq!(parse_start(start).map(show_start), Ok(start.into()));
+        }
         for wrong in ["", "8", "+8:00", "+24:00", "+08:60", "08:00", "+0800", "Asia/Shanghai", "+08:0é"] {
             assert!(parse_timezone(wrong).is_err(), "{wrong}");
         }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
 
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -101,7 +103,7 @@ impl Reading<'_> {
             Kind::Users => USERS_MAX,
             _ => APP_IDS_MAX,
         };
-        if array.is_empty() || array.len() > max {
+        if (array.is_empty() && self.key.default().is_none()) || array.len() > max {
             let what = if array.is_empty() { "is empty".into() } else { format!("has more than {max} elements") };
             self.wrong(value, &what);
             return None;
@@ -173,11 +175,25 @@ impl Reading<'_> {
                     continue;
                 }
             };
+            if let Err(reason) = client_takes(property, &text) {
+                let help = "see librdkafka's CONFIGURATION.md for names and values";
+                self.add(name.span(), format!("librdkafka refuses {property:?}: {reason}"), help.into());
+            }
             let span = value.span();
             let taken = self.expanded.is_taken(&span).then(|| self.source.text[span].into());
             pairs.push(Pair { name: property.to_string(), value: text, taken });
         }
         (self.problems.len() == problems_before).then_some(Value::Pairs(pairs))
+    }
+}
+
+/// # Errors
+/// What the client library says against this property.
+fn client_takes(property: &str, value: &str) -> Result<(), String> {
+    match ClientConfig::new().set(property, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, reason, _, _)) => Err(reason),
+        Err(other) => Err(other.to_string()),
     }
 }
 
@@ -222,7 +238,7 @@ fn scalar(kind: &Kind, value: &DeValue<'_>) -> Result<Value, String> {
                 false => Ok(Value::Number(bytes)),
             }
         }
-        Kind::Integer { min, max } if value.is_integer() => {
+        Kind::Integer { min, max, .. } if value.is_integer() => {
             in_range(integer(value).ok_or("is out of range")?, min, max).map(Value::Number)
         }
         Kind::Flag => value.as_bool().map(Value::Flag).ok_or_else(|| type_of(value)),
@@ -281,7 +297,8 @@ fn brokers(text: &str) -> Result<Value, String> {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (address, None),
         };
-        if host.is_empty() || broker.contains(char::is_whitespace) {
+        let is_v6 = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || (host.contains(':') && !is_v6) || broker.contains([' ', '\t', ';']) {
             return Err("holds an entry that is no host:port".into());
         }
         if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
@@ -360,14 +377,14 @@ fn quoted(written: &str) -> String {
 
 impl Kind {
     /// What may be written, as the object of "write".
-    fn wanted(&self) -> String {
+    pub fn wanted(&self) -> String {
         match self {
             Kind::Text { min_bytes, max_bytes } => {
                 format!("a text of {min_bytes} to {max_bytes} bytes in quotes")
             }
             Kind::Path => "a path in quotes".into(),
             Kind::PathOrNone => "a path in quotes, or \"\"".into(),
-            Kind::Users => format!("a list of 1 to {USERS_MAX} names or numbers of users"),
+            Kind::Users => format!("a list of at most {USERS_MAX} names or numbers of users"),
             Kind::Listen => "one host:port in quotes, or \"\"".into(),
             Kind::Name => format!("a name of 1 to {NAME_MAX} letters, digits, _ and -"),
             Kind::Brokers => "host:port, several with commas between, in one pair of quotes".into(),
@@ -376,7 +393,7 @@ impl Kind {
             ),
             Kind::AppIds => format!("a list of 1 to {APP_IDS_MAX} whole numbers without quotes"),
             Kind::Cores => format!("\"auto\" or a list of different core numbers below {CORES_MAX}"),
-            Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Integer { min, max, .. } => format!("a whole number from {min} to {max}"),
             Kind::Flag => "true or false".into(),
             Kind::Duration { min, max } => {
                 format!("a duration from {} to {} in quotes", show_duration(*min), show_duration(*max))

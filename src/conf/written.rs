@@ -28,6 +28,8 @@ pub struct Section {
     /// Of the heading.
     pub place: Place,
     entries: BTreeMap<&'static str, Entry>,
+    /// Keys that unknown ones were taken for.
+    misspelt: Vec<&'static str>,
 }
 
 pub struct Entry {
@@ -70,6 +72,10 @@ fn lay_over_named(sections: &mut Vec<Section>, overlay: Vec<Section>) {
 }
 
 impl Section {
+    fn new(name: &str, place: Place) -> Section {
+        Section { name: name.into(), place, entries: BTreeMap::new(), misspelt: Vec::new() }
+    }
+
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }
@@ -77,6 +83,11 @@ impl Section {
     /// No value in it was refused.
     pub fn is_sound(&self) -> bool {
         self.entries.values().all(|entry| entry.value.is_some())
+    }
+
+    /// A key that is nearly this one stands in the section, and that was reported.
+    pub fn is_misspelt(&self, key: &str) -> bool {
+        self.misspelt.contains(&key)
     }
 
     pub fn put(&mut self, key: &'static str, entry: Entry) {
@@ -120,6 +131,10 @@ pub fn syntax_problem(source: &Source<'_>, error: &toml::de::Error) -> Problem {
         "write a value behind the =".into()
     } else if message.contains("boolean") {
         "write true or false in small letters".into()
+    } else if message.contains("invalid basic string, expected `\"`") {
+        "write a \" at the end of the text, on the same line".into()
+    } else if message.contains("invalid unquoted key") {
+        "write names of letters a to z, digits, _ and -, as in key = value and [deliver.name]".into()
     } else {
         "write key = value, text as \"text\", lists as [1, 2], headings as [deliver.name]".into()
     };
@@ -137,7 +152,7 @@ type Member<'m, 'i> = (&'m Spanned<DeString<'i>>, &'m Spanned<DeValue<'i>>);
 
 impl Walk<'_> {
     fn root(&mut self, root: &DeTable<'_>) -> Written {
-        let absent = || Section { name: String::new(), place: self.source.whole(), entries: BTreeMap::new() };
+        let absent = || Section::new("", self.source.whole());
         let mut written = Written { process: absent(), system: absent(), clusters: Vec::new(), deliver: Vec::new() };
         for (key, value) in in_order(root) {
             match key.get_ref().as_ref() {
@@ -212,13 +227,14 @@ impl Walk<'_> {
     }
 
     fn section(&mut self, name: &str, heading: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) -> Section {
-        let mut section = Section { name: name.into(), place: self.source.place(at), entries: BTreeMap::new() };
+        let mut section = Section::new(name, self.source.place(at));
         for (key, value) in in_order(table) {
             let written = key.get_ref().as_ref();
             let at = key.span().start;
             let Some(known) = find(keys, written) else {
                 let is_table = value.get_ref().is_table();
                 self.unknown_key(at, written, heading, is_table, keys);
+                section.misspelt.extend(nearest_key(written, keys));
                 continue;
             };
             if !known.is_available() {

@@ -305,17 +305,20 @@ fn mandatory_keys_are_asked_for() {
         "[cluster.default]\n\n[deliver.game]\n",
         &[
             "logmill.toml:1:10: [cluster.default] has no brokers; \
-             write brokers = \"localhost:9092\" below it (where to ask for the cluster's brokers)",
+             write brokers = \"localhost:9092\" below it. Where to ask for the cluster's brokers.",
             "logmill.toml:3:10: [deliver.game] has no topics; \
-             write topics = [\"mulog_clean_24\"] below it (topics to read, all partitions)",
+             write topics = [\"mulog_clean_24\"] below it. Topics to read, all their partitions.",
             "logmill.toml:3:10: [deliver.game] has no group_id; \
-             write group_id = \"logmill_24\" below it (consumer group of the stored position)",
-            "logmill.toml:3:10: [deliver.game] has no dir; \
-             write dir = \"data/out/24\" below it (directory of the output files)",
+             write group_id = \"logmill_24\" below it. The consumer group. The position is kept under group and topic, \
+             not under the task's name: a new group begins anew, and no topic may stand in two tasks of one group.",
             "logmill.toml:3:10: [deliver.game] has no app_ids; \
-             write app_ids = [24] below it (project numbers whose records are accepted)",
+             write app_ids = [24] below it. Project numbers. Records with another headers.app_id are parked.",
             "logmill.toml:3:10: [deliver.game] has no settings_dir; \
-             write settings_dir = \"conf/settings\" below it (the projects' metadata and filter files)",
+             write settings_dir = \"conf/settings\" below it. Directory of mthinkingdata:metadata.N.json and \
+             mthinkingdata:filter.N.json, N being each project number.",
+            "logmill.toml:3:10: [deliver.game] has no dir; \
+             write dir = \"data/out/24\" below it. Directory of the output files, of this task alone. \
+             It is made if it is missing.",
         ],
     );
     refused_file(
@@ -400,8 +403,8 @@ fn a_fault_that_tasks_share_is_told_once() {
 fn columns_count_characters_behind_a_byte_order_mark() {
     refused_file(
         "\u{feff}[etcd]\r\n[cluster.default]\r\nbrokers = \"ü\" # ü\r\n\
-         librdkafka = { \"ü\" = \"ü\", \"group.id\" = \"\" }\r\n",
-        &["logmill.toml:4:27: \"group.id\" may not be set here; remove it and write group_id in the task"],
+         librdkafka = { \"client.id\" = \"ü\", \"group.id\" = \"\" }\r\n",
+        &["logmill.toml:4:35: \"group.id\" may not be set here; remove it and write group_id in the task"],
     );
 }
 
