@@ -95,7 +95,7 @@ pub enum Command {
     /// Checks the configuration and the settings it names, and prints every problem with its place
     ///
     /// It checks exactly what `run` checks. Exit code 0: `run` would start with it; 1: there are problems.
-    #[command(after_help = "Example: logmill check --config conf/logmill.toml")]
+    #[command(after_help = "Example: logmill check --config conf/logmill.toml --online")]
     Check(Check),
     /// Shows the configuration as logmill understands it
     #[command(subcommand)]
@@ -206,6 +206,9 @@ pub struct Check {
     /// Lays the file's overlay for this environment over it: conf/logmill.ENV.toml over conf/logmill.toml
     #[arg(long, value_name = "ENV")]
     pub env: Option<String>,
+    /// Asks the brokers too: does each cluster answer, is each topic there?
+    #[arg(long)]
+    pub online: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,7 +16,7 @@
 //!
 //! [`daemon`] keeps it running behind a terminal's back.
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
-//! [`verify`] holds the files against the topic.
+//! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
 //!
 //! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
 //! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
@@ -33,6 +33,7 @@ pub mod dry_run;
 pub mod engine;
 pub mod flow;
 pub mod ledger;
+pub mod reach;
 pub mod reader;
 pub mod ring;
 pub mod sys;

@@ -9,7 +9,7 @@ use logmill::conf::{self, Loaded, Severity};
 use logmill::daemon::{self, Verb};
 use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, notify, thread};
-use logmill::{demo, dry_run, verify};
+use logmill::{demo, dry_run, reach, verify};
 
 fn main() -> ExitCode {
     thread::abort_on_panic();
@@ -96,7 +96,10 @@ fn check(typed: &cli::Check) -> Result<(), String> {
     let config = load(&typed.config, typed.env.as_deref())?.config;
     let tasks = config.deliver.len();
     println!("{} is good: {tasks} task{}", typed.config.display(), if tasks == 1 { "" } else { "s" });
-    Ok(())
+    match typed.online && !reach::ask(&config, &mut io::stdout()).map_err(|e| format!("error: {e}"))? {
+        true => Err("error: not everything that the configuration names is there".into()),
+        false => Ok(()),
+    }
 }
 
 fn show(typed: &cli::ConfigShow) -> Result<(), String> {

@@ -246,3 +246,33 @@ fn broken_configurations_read_as_they_should() {
     }
     assert!(tried >= 10, "{tried} configurations");
 }
+
+#[test]
+fn the_brokers_are_asked() {
+    if support::left_out(&[support::Part::Kafka]) {
+        return;
+    }
+    let topic = support::kafka().create_topic("asked", 3);
+    let brokers = support::kafka().bootstrap();
+    let good = GOOD.replace("127.0.0.1:1", brokers).replace("\"a\"", &format!("{topic:?}"));
+    let online = |config: &str| {
+        let output = check_under(&place(config), &["--online"], &[]);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), said(&output))
+    };
+    let head = format!("logmill.toml is good: 1 task\ncluster default ({brokers}): answers\n");
+    let there = format!("{head}game: topic {topic}: 3 partitions\n");
+    assert_eq!(online(&good), (Some(0), there.clone(), String::new()));
+
+    let more = good.replace(&format!("{topic:?}"), &format!("{topic:?}, \"absent\""));
+    let (code, told, said) = online(&more);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        told,
+        format!("{there}game: topic absent: there is no such topic; make it, or write another name in topics\n")
+    );
+    assert_eq!(said, "error: not everything that the configuration names is there\n");
+
+    let (code, told, _) = online(GOOD);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("cluster default (127.0.0.1:1): no broker answers; "), "{told}");
+}

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
-    &["cli", "daemon", "demo", "dry_run"],
+    &["cli", "daemon", "demo", "dry_run", "reach"],
     &["verify"],
 ];
 

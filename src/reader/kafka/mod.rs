@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::time::Duration;
 
 use rdkafka::bindings as rd;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::flow::cluster::Cluster;
 use crate::flow::record::Record;
@@ -53,6 +53,16 @@ pub enum FetchError {
     Start(String),
     #[error("cannot {deed}: {source}")]
     Request { deed: String, source: KafkaError },
+}
+
+impl FetchError {
+    /// No broker has answered.
+    pub fn is_silence(&self) -> bool {
+        let FetchError::Request { source, .. } = self else { return false };
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve};
+        let silent = [AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve];
+        source.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
+    }
 }
 
 /// A partition with the place where fetching begins.
