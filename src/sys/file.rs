@@ -20,6 +20,8 @@ pub const PRIVATE_FILE_MODE: u32 = 0o600;
 
 /// Slices the kernel takes in one call (IOV_MAX).
 const IOV_MAX: usize = 1024;
+/// Zero bytes written in one call.
+const ZEROS_BYTES: u64 = 1 << 20;
 
 /// Tries to get a lock that is held, beyond the first.
 const LOCK_TRIES: u32 = 5;
@@ -263,7 +265,14 @@ pub fn create_zeroed(path: &Path, len: u64) -> io::Result<File> {
 /// # Errors
 /// The kernel's.
 pub fn write_zeros(file: &mut File, len: u64) -> io::Result<()> {
-    io::copy(&mut io::repeat(0).take(len), file).map(|_| ())
+    let zeros = vec![0; len.min(ZEROS_BYTES) as usize];
+    let mut left = len;
+    while left > 0 {
+        let bytes = left.min(ZEROS_BYTES);
+        file.write_all(&zeros[..bytes as usize])?;
+        left -= bytes;
+    }
+    Ok(())
 }
 
 /// Opens a map file for reading and writing.
