@@ -31,11 +31,20 @@ pub struct Kafka {
 impl Kafka {
     /// Starts 1 or 3 brokers in a directory of their own and waits until they answer.
     pub fn start(brokers: u32) -> Kafka {
+        Kafka::start_with(&["--brokers", &brokers.to_string()])
+    }
+
+    /// Starts one broker with a second listener, whose clients are told that the broker is at `port` of this machine.
+    pub fn start_behind(port: u16) -> Kafka {
+        Kafka::start_with(&["--front", &port.to_string()])
+    }
+
+    fn start_with(arguments: &[&str]) -> Kafka {
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
         let name = format!("kafka-{}-{}-{instance}", env!("CARGO_CRATE_NAME"), std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let owner = std::process::id().to_string();
-        let said = tool("start", &dir, &["--brokers", &brokers.to_string(), "--owner-pid", &owner]);
+        let said = tool("start", &dir, &[arguments, &["--owner-pid", &owner]].concat());
         let said = String::from_utf8(said.stdout).expect("text");
         let bootstrap = said.trim().strip_prefix("bootstrap=").expect("bootstrap=...").to_owned();
         Kafka { dir, bootstrap }
@@ -44,6 +53,12 @@ impl Kafka {
     /// What goes into `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The port of the second listener of a broker that was started behind another port.
+    pub fn front(&self) -> u16 {
+        let port = std::fs::read_to_string(self.dir.join("1/front")).expect("a broker behind a port");
+        port.trim().parse().expect("a port")
     }
 
     pub fn dir(&self) -> &Path {
