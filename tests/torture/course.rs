@@ -1,16 +1,20 @@
 //! A course: one topic, one task that delivers it, and what is known of its lines. A fault runs over one course or more
 //! and adds up what came of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Checker, Finding, Kafka, Mix, Order, Record, Running, Seen, Site, Tailer};
+use crate::proxy::Proxy;
+use crate::support::{Checker, Fate, Finding, Kafka, Mix, Order, Record, Running, Seen, Site, Sums, Tailer};
 
 pub const PARTITIONS: i32 = 4;
 /// Longest wait for anything that has to come.
 pub const SOON: Duration = Duration::from_secs(120);
+/// Where a janitor puts what it takes, in the place of the course.
+pub const TAKEN: &str = "taken";
 
 /// What every fault is given.
 pub struct Ground<'k> {
@@ -40,8 +44,8 @@ pub struct Course<'k> {
     pub topic: String,
     mix: Mix,
     checker: Checker,
-    /// Lines that have to come out.
-    pub lines: u64,
+    /// What was made, by what has to become of it.
+    made: Sums,
 }
 
 impl Outcome {
@@ -58,14 +62,30 @@ impl<'k> Course<'k> {
     pub fn new(kafka: &'k Kafka, name: &str, seed: u64) -> Course<'k> {
         let topic = kafka.create_topic(name, PARTITIONS);
         let site = Site::new(kafka.bootstrap());
-        Course { kafka, site, topic, mix: Mix::new(seed, PARTITIONS), checker: Checker::new(), lines: 0 }
+        let (mix, checker) = (Mix::new(seed, PARTITIONS), Checker::new());
+        Course { kafka, site, topic, mix, checker, made: Sums::default() }
+    }
+
+    /// The records go to the broker directly, and come from it through the proxy.
+    pub fn through(proxy: &'k Proxy, name: &str, seed: u64) -> Course<'k> {
+        Course { site: Site::new(&proxy.bootstrap()), ..Course::new(proxy.kafka(), name, seed) }
     }
 
     /// The same topic from its beginning, into another place.
     pub fn elsewhere(&self) -> Course<'k> {
         let site = Site::new(self.kafka.bootstrap());
         let (mix, checker) = (self.mix.clone(), self.checker.clone());
-        Course { kafka: self.kafka, site, topic: self.topic.clone(), mix, checker, lines: self.lines }
+        Course { kafka: self.kafka, site, topic: self.topic.clone(), mix, checker, made: self.made }
+    }
+
+    /// Lines that have to come out.
+    pub fn lines(&self) -> u64 {
+        self.made.written
+    }
+
+    /// True once all of them stand in the files.
+    pub fn is_delivered(&self) -> bool {
+        self.site.lines("game") as u64 >= self.lines()
     }
 
     /// The task as it is configured from the next start on.
@@ -78,7 +98,12 @@ impl<'k> Course<'k> {
     pub fn make(&mut self, count: usize) -> Vec<Record> {
         let mut records = Vec::with_capacity(count);
         for made in self.mix.by_ref().take(count) {
-            self.lines += u64::from(made.fate == crate::support::Fate::Written);
+            self.made.consumed += 1;
+            match made.fate {
+                Fate::Written => self.made.written += 1,
+                Fate::Filtered => self.made.filtered += 1,
+                Fate::Parked(_) => self.made.parked += 1,
+            }
             self.checker.expect_made(&made);
             records.push(Record::from(&made));
         }
@@ -130,7 +155,7 @@ impl<'k> Course<'k> {
     /// Waits until all lines stand in the files, if the program does not end before.
     pub fn await_all(&self, run: &mut Running, deadline: Duration) -> bool {
         let began = Instant::now();
-        while (self.site.lines("game") as u64) < self.lines {
+        while !self.is_delivered() {
             if run.ended().is_some() {
                 return false;
             }
@@ -169,7 +194,49 @@ impl<'k> Course<'k> {
         outcome.other.extend(verdict.strangers.iter().take(3).map(|line| format!("nobody's line: {line}")));
         if !verdict.is_exact() {
             outcome.other.push(format!("{verdict}"));
+        }
+        self.judge_parked(outcome);
+        self.judge_counts(outcome);
+        self.verify(outcome);
+        if !verdict.is_exact() {
             outcome.other.push(format!("kept for a look: {}", self.keep().display()));
+        }
+    }
+
+    /// Every record that had to be parked is, once.
+    fn judge_parked(&self, outcome: &mut Outcome) {
+        let failures = self.site.failures();
+        let places: BTreeSet<_> = failures.iter().map(|f| (&f.topic, f.partition, f.offset, f.k)).collect();
+        let (all, different) = (failures.len() as u64, places.len() as u64);
+        if (all, different) != (self.made.parked, self.made.parked) {
+            let owed = self.made.parked;
+            outcome.other.push(format!("{all} records are parked, {different} different ones, {owed} have to be"));
+        }
+    }
+
+    /// What the last run, which ended in order, has told of all since the first start.
+    fn judge_counts(&self, outcome: &mut Outcome) {
+        let (told, made) = (self.site.told("game").total, self.made);
+        if told != made {
+            outcome.other.push(format!("counted: {told:?}, made: {made:?}"));
+        }
+    }
+
+    /// The program's own comparison of the files with the topic. What a janitor has taken belongs to the files.
+    fn verify(&self, outcome: &mut Outcome) {
+        let mut verify = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        verify.arg("verify");
+        let taken = self.site.path(TAKEN);
+        if taken.exists() {
+            let copied = Command::new("cp").arg("-a").arg(self.site.out("game").join(".")).arg(&taken).status();
+            assert!(copied.expect("cp").success());
+            verify.arg(taken);
+        }
+        verify.arg("--config").arg(self.site.config()).args(["--task", "game"]);
+        let output = verify.output().expect("logmill verify");
+        if !output.status.success() {
+            let said = [output.stdout, output.stderr].concat();
+            outcome.other.push(format!("logmill verify: {}: {}", output.status, String::from_utf8_lossy(&said)));
         }
     }
 
@@ -188,7 +255,7 @@ impl<'k> Course<'k> {
     fn keep(&self) -> PathBuf {
         let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{}-{}", std::process::id(), self.topic));
         let root = self.site.path("");
-        let copied = std::process::Command::new("cp").arg("-aL").arg(root).arg(&to).status();
+        let copied = Command::new("cp").arg("-aL").arg(root).arg(&to).status();
         copied.expect("cp");
         to
     }

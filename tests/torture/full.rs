@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome, SOON};
+use crate::course::{Course, Dice, Ground, Outcome, SOON, TAKEN};
 use crate::disks::Tmpfs;
 use crate::support::{Finding, Order, Running, Tailer};
 
@@ -87,7 +87,10 @@ fn take_finished(course: &Course<'_>, tailer: &Tailer, taken: &mut BTreeMap<Path
     let read_all = |gone: &BTreeMap<PathBuf, u64>| tailer.bytes() == gone.values().sum::<u64>() + course.bytes();
     crate::support::eventually("the tailer has read all", SOON, || read_all(taken).then_some(()));
     let finished: Vec<_> = course.files().into_iter().filter(|(_, file)| file.is_finished).collect();
+    let aside = course.site.path(TAKEN);
+    std::fs::create_dir_all(&aside).expect("a directory");
     for (path, file) in &finished {
+        std::fs::copy(path, aside.join(path.file_name().expect("a name"))).expect("a copy");
         std::fs::remove_file(path).expect("a finished file");
         taken.insert(path.clone(), file.length);
     }

@@ -8,12 +8,14 @@
 mod support;
 
 mod brokers;
+mod combined;
 mod course;
 mod disks;
 mod errno;
 mod full;
 mod kills;
 mod power;
+mod proxy;
 mod syscalls;
 
 use std::process::ExitCode;
@@ -31,7 +33,10 @@ usage: tools/torture [--seed N] [FAULT [N]]...
                      and a third of the calls)
   --errno [N]        EIO from fdatasync and fsync, ENOSPC, EIO and writes of nothing, EMFILE; N rounds
   --disk-full N      N times the disk is full until a janitor takes finished files or the disk grows
-  --broker N         N times a broker stands still, dies and comes back, or hands its partitions to another
+  --combined N       N times kill -9 while the disk is full, the broker stands still, its connections are slow, silent or
+                     broken, in any combination
+  --broker N         N times a broker stands still, dies and comes back, or hands its partitions to another, or its
+                     connections break off, go slow or silent
 
 A seed repeats the choices of a run. Without a fault: a short version of each.
 ";
@@ -45,14 +50,15 @@ struct Fault {
     run: fn(&Ground<'_>, u64) -> Outcome,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault { name: "kill9", short: 12, full: 1000, needs: &[Part::Kafka], run: kills::run },
     Fault { name: "power-loss", short: 6, full: 100, needs: &[Part::Kafka, Part::Mount], run: power::run },
     Fault { name: "every-syscall", short: 60, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
     Fault { name: "errno", short: 1, full: 4, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
+    Fault { name: "combined", short: 8, full: 60, needs: &[Part::Kafka, Part::Mount], run: combined::run },
     // The last one: it takes the brokers down.
-    Fault { name: "broker", short: 2, full: 20, needs: &[Part::Kafka], run: brokers::run },
+    Fault { name: "broker", short: 6, full: 20, needs: &[Part::Kafka], run: brokers::run },
 ];
 
 /// What was typed.

@@ -147,8 +147,8 @@ impl<'k> Walk<'_, 'k> {
 
     fn count(&mut self, course: &Course<'_>, place: &str) {
         let lines = course.site.lines("game") as u64;
-        if lines != course.lines {
-            self.outcome.other.push(format!("after {place}: {lines} lines, not {}", course.lines));
+        if lines != course.lines() {
+            self.outcome.other.push(format!("after {place}: {lines} lines, not {}", course.lines()));
         }
     }
 
