@@ -44,8 +44,9 @@ pub struct Course<'k> {
     pub topic: String,
     mix: Mix,
     checker: Checker,
-    /// What was made, by what has to become of it.
+    /// What was made, by what has to become of it; parked records by their codes too.
     made: Sums,
+    codes: BTreeMap<String, u64>,
 }
 
 impl Outcome {
@@ -63,7 +64,7 @@ impl<'k> Course<'k> {
         let topic = kafka.create_topic(name, PARTITIONS);
         let site = Site::new(kafka.bootstrap());
         let (mix, checker) = (Mix::new(seed, PARTITIONS), Checker::new());
-        Course { kafka, site, topic, mix, checker, made: Sums::default() }
+        Course { kafka, site, topic, mix, checker, made: Sums::default(), codes: BTreeMap::new() }
     }
 
     /// The records go to the broker directly, and come from it through the proxy.
@@ -74,8 +75,8 @@ impl<'k> Course<'k> {
     /// The same topic from its beginning, into another place.
     pub fn elsewhere(&self) -> Course<'k> {
         let site = Site::new(self.kafka.bootstrap());
-        let (mix, checker) = (self.mix.clone(), self.checker.clone());
-        Course { kafka: self.kafka, site, topic: self.topic.clone(), mix, checker, made: self.made }
+        let (mix, checker, codes) = (self.mix.clone(), self.checker.clone(), self.codes.clone());
+        Course { kafka: self.kafka, site, topic: self.topic.clone(), mix, checker, made: self.made, codes }
     }
 
     /// Lines that have to come out.
@@ -102,7 +103,10 @@ impl<'k> Course<'k> {
             match made.fate {
                 Fate::Written => self.made.written += 1,
                 Fate::Filtered => self.made.filtered += 1,
-                Fate::Parked(_) => self.made.parked += 1,
+                Fate::Parked(code) => {
+                    self.made.parked += 1;
+                    *self.codes.entry(code.to_owned()).or_default() += 1;
+                }
             }
             self.checker.expect_made(&made);
             records.push(Record::from(&made));
@@ -216,9 +220,10 @@ impl<'k> Course<'k> {
 
     /// What the last run, which ended in order, has told of all since the first start.
     fn judge_counts(&self, outcome: &mut Outcome) {
-        let (told, made) = (self.site.told("game").total, self.made);
-        if told != made {
-            outcome.other.push(format!("counted: {told:?}, made: {made:?}"));
+        let told = self.site.told("game");
+        if (told.total, told.codes()) != (self.made, self.codes.clone()) {
+            let (counted, made, codes) = (told.total, self.made, &self.codes);
+            outcome.other.push(format!("counted {counted:?} {:?}, made {made:?} {codes:?}", told.codes()));
         }
     }
 

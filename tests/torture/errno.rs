@@ -28,8 +28,9 @@ pub fn run(ground: &Ground<'_>, rounds: u64) -> Outcome {
     for round in 0..rounds {
         for inject in ENDS {
             // Of each checkpoint's calls some belong to its files, some to the ledger.
-            (1..=2).for_each(|at| ends(ground, &format!("{inject}:when={}", at + 2 * round), &mut outcome));
+            (1..=2).for_each(|at| ends(ground, &format!("{inject}:when={}", at + 2 * round), None, &mut outcome));
         }
+        ends(ground, &format!("fsync:error=EIO:when={}", 1 + round), Some("out/game"), &mut outcome);
         PASSES.into_iter().for_each(|inject| passes(ground, inject, &mut outcome));
     }
     outcome
@@ -41,12 +42,14 @@ fn course<'k>(ground: &Ground<'k>, outcome: &Outcome) -> Course<'k> {
     course
 }
 
-/// Not tried again: the process ends, and what follows is exact all the same.
-fn ends(ground: &Ground<'_>, inject: &str, outcome: &mut Outcome) {
+/// Not tried again: the process ends, and what follows is exact all the same. With `within`, calls for that path alone.
+fn ends(ground: &Ground<'_>, inject: &str, within: Option<&str>, outcome: &mut Outcome) {
     let mut course = course(ground, outcome);
+    // Files and their directory are synced by every checkpoint that has new ones.
+    let must_end = within.is_some() || inject == "fdatasync:error=EIO:when=1";
     course.produce(RECORDS);
     let mut run = course.site.start(&[]);
-    let mut strace = attach(&course, &run, "k-game", inject);
+    let mut strace = attach(&course, &run, "k-game", inject, within);
     course.await_all(&mut run, SOON);
     course.produce(RECORDS);
     course.await_all(&mut run, SOON);
@@ -56,12 +59,15 @@ fn ends(ground: &Ground<'_>, inject: &str, outcome: &mut Outcome) {
     }
     let status = run.wait(SOON);
     strace.wait().expect("strace");
+    if status.success() && must_end {
+        outcome.other.push(format!("{inject} in {within:?} was not met: a checkpoint did without"));
+    }
     if !status.success() {
         outcome.times += 1;
         if !course.site.log().contains("never tried again") {
             outcome.other.push(format!("{inject}: it ended, and does not say why: {}", course.log_end()));
         }
-        let lost_trust = inject.starts_with("fdatasync") && course.site.log().contains("cannot sync");
+        let lost_trust = course.site.log().contains("cannot sync");
         course.run_to_the_end();
         if lost_trust && !course.site.log().contains("go back to checkpoint") {
             outcome.other.push(format!("{inject}: the next start believed what was not synced"));
@@ -76,7 +82,7 @@ fn passes(ground: &Ground<'_>, inject: &str, outcome: &mut Outcome) {
     let mut course = course(ground, outcome);
     let tailer = course.tailer();
     let mut run = course.site.start(&[]);
-    let mut strace = attach(&course, &run, "w0-game", inject);
+    let mut strace = attach(&course, &run, "w0-game", inject, None);
     course.produce(RECORDS);
     if !course.await_all(&mut run, Duration::from_secs(60)) {
         outcome.other.push(format!("{inject}: it ended:\n{}", course.log_end()));

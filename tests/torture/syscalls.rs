@@ -27,7 +27,8 @@ const START: [&str; 12] = [
     "mkdir",
     "unlink",
 ];
-const WRITER: [&str; 3] = ["writev", "openat", "write"];
+/// With `statx` the writer looks at a file behind its append: what is appended is not marked applied yet.
+const WRITER: [&str; 4] = ["writev", "statx", "openat", "write"];
 const KEEPER: [&str; 8] = ["fdatasync", "fsync", "pwrite64", "write", "openat", "rename", "chmod", "unlink"];
 
 const FIRST: &str = "a first start";
@@ -128,7 +129,7 @@ impl<'k> Walk<'_, 'k> {
         course.produce(RECORDS);
         for at in self.points() {
             let mut run = course.site.start(&[]);
-            let mut strace = attach(&course, &run, thread, &format!("{call}:signal=SIGKILL:when={at}"));
+            let mut strace = attach(&course, &run, thread, &format!("{call}:signal=SIGKILL:when={at}"), None);
             course.produce(RECORDS);
             if course.await_all(&mut run, SOON) {
                 run.term();
@@ -184,8 +185,9 @@ fn is_passed(course: &Course<'_>, call: &str, at: u64) -> bool {
     passed
 }
 
-/// strace on one thread of the running program, with that injection, once it holds the thread.
-pub fn attach(course: &Course<'_>, run: &Running, thread: &str, inject: &str) -> Child {
+/// strace on one thread of the running program, with that injection, once it holds the thread; with `within` in calls
+/// for that path of the course alone.
+pub fn attach(course: &Course<'_>, run: &Running, thread: &str, inject: &str, within: Option<&str>) -> Child {
     let tasks = PathBuf::from(format!("/proc/{}/task", run.pid()));
     let named = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
     let found = || tasks.read_dir().ok()?.flatten().map(|entry| entry.path()).find(named);
@@ -195,6 +197,7 @@ pub fn attach(course: &Course<'_>, run: &Running, thread: &str, inject: &str) ->
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-o"]).arg(course.site.path("strace")).args(["-p", &id]);
     strace.args(["-e", &format!("trace={call}"), "-e", &format!("inject={inject}")]);
+    within.into_iter().for_each(|path| drop(strace.arg("-P").arg(course.site.path(path))));
     let strace = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace");
     let held = || {
         let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
