@@ -114,6 +114,11 @@ impl<'k> Course<'k> {
         records
     }
 
+    /// Records for a transaction that is aborted: their lines are nobody's.
+    pub fn make_hidden(&mut self, count: usize) -> Vec<Record> {
+        self.mix.by_ref().take(count).map(|made| Record::from(&made)).collect()
+    }
+
     pub fn produce(&mut self, count: usize) {
         let records = self.make(count);
         self.kafka.produce(&self.topic, records);

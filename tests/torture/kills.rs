@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Dice, Ground, Outcome};
-use crate::support::Order;
+use crate::support::{Order, TransactionEnd};
 
 /// Kills over one topic and one set of files; then a new one, so that a tailer's memory stays small.
 const KILLS_PER_COURSE: u64 = 50;
 /// Records that stand in the topic before a start, and those that come in while it runs.
 const BACKLOG: usize = 500;
 const FLOW: usize = 4_000;
+/// Records of a transaction that is aborted; what follows then is a transaction too. Both leave offsets without records.
+const HIDDEN: usize = 300;
 
 pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
     let mut outcome = Outcome::default();
@@ -27,10 +29,17 @@ fn course(ground: &Ground<'_>, kills: u64, dice: &mut Dice, outcome: &mut Outcom
     let tailer = course.tailer();
     for _ in 0..kills {
         course.produce(BACKLOG);
+        let hidden = if dice.below(4) == 0 { course.make_hidden(HIDDEN) } else { Vec::new() };
         let flow = course.make(FLOW);
         let (kafka, topic) = (course.kafka, course.topic.clone());
         std::thread::scope(|scope| {
-            let feed = scope.spawn(move || kafka.produce(&topic, flow));
+            let feed = scope.spawn(move || match hidden.is_empty() {
+                true => kafka.produce(&topic, flow),
+                false => {
+                    kafka.produce_transaction(&topic, TransactionEnd::Abort, hidden);
+                    kafka.produce_transaction(&topic, TransactionEnd::Commit, flow)
+                }
+            });
             // Half of the kills come at any moment from exec on, the others after the first new line.
             if dice.below(2) == 0 {
                 let mut run = course.site.start(&[]);

@@ -197,7 +197,9 @@ pub fn attach(course: &Course<'_>, run: &Running, thread: &str, inject: &str, wi
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-o"]).arg(course.site.path("strace")).args(["-p", &id]);
     strace.args(["-e", &format!("trace={call}"), "-e", &format!("inject={inject}")]);
-    within.into_iter().for_each(|path| drop(strace.arg("-P").arg(course.site.path(path))));
+    if let Some(path) = within {
+        strace.arg("-P").arg(course.site.path(path));
+    }
     let strace = strace.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace");
     let held = || {
         let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
