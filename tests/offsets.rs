@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Kafka, Made, Mix, Order, Part, Record, Seen, Site, expecting, kafka, left_out, written};
+use support::{Kafka, Made, Mix, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -123,4 +123,47 @@ fn another_cluster_is_not_taken_for_the_old_one() {
     assert!(said.status.code() == Some(1) && log.contains("was read in cluster"), "{log}");
     assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
     expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+/// Compaction takes records out of the middle of a log: the offsets that are missing are no loss, and hold nothing up.
+#[test]
+fn what_compaction_took_is_not_missed() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let config = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("max.compaction.lag.ms", "200"),
+        ("segment.ms", "200"),
+    ];
+    let topic = kafka().create_topic_with("compact", 1, &config);
+    let made = written(8, 1, 6_000);
+    // Of every five neighbours one has a key of its own, and so has the newest part; all the others share one. The time
+    // is now, or no segment would be closed for its age.
+    let stays = |m: &Made| m.sequence % 5 == 4 || m.sequence >= 5_000;
+    let keyed = |m: &Made| {
+        let timestamp_ms = logmill::flow::clock::now_ms();
+        (if stays(m) { m.sequence } else { u64::MAX }.to_be_bytes().to_vec(), Record { timestamp_ms, ..m.into() })
+    };
+    kafka().produce_keyed(&topic, made[..5_000].iter().map(keyed));
+    // The broker closes a segment when a record comes that is younger by `segment.ms`.
+    std::thread::sleep(Duration::from_millis(300));
+    kafka().produce_keyed(&topic, made[5_000..].iter().map(keyed));
+    let kept: Vec<_> = made.iter().filter(|m| stays(m) || m.sequence == 4_998).collect();
+    let offsets: Vec<_> = kept.iter().map(|m| m.sequence as i64).collect();
+    eventually("it is compacted", SOON, || (kafka().offsets(&topic, 0) == offsets).then_some(()));
+
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "rate_limit = 1000\ncheckpoint_interval = \"100ms\"");
+    let mut run = site.start(&[]);
+    site.await_lines("game", 100, SOON);
+    run.kill9();
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    expecting(kept.iter().copied()).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+    assert_eq!(site.told("game").total.consumed, kept.len() as u64);
+    let ends: Vec<_> = kafka().watermarks(&topic).into_iter().map(|(_, end)| Some(end)).collect();
+    assert_eq!(kafka().committed(&site.group("game"), &topic), ends);
+    assert!(!site.log().contains("are lost"), "{}", site.log());
 }

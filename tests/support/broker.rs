@@ -15,6 +15,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
 use super::{eventually, signal};
@@ -115,6 +117,24 @@ impl Kafka {
         let consumer = self.consumer("logmill-tests");
         let marks = |p| consumer.fetch_watermarks(topic, p, ANSWER).expect("watermarks");
         (0..partitions(&consumer, topic).expect("the topic")).map(marks).collect()
+    }
+
+    /// The offsets of all records that the partition holds.
+    pub fn offsets(&self, topic: &str, partition: i32) -> Vec<i64> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("group.id", "logmill-tests");
+        let consumer: BaseConsumer = config.set("enable.partition.eof", "true").create().expect("consumer");
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+        consumer.assign(&from).expect("assign");
+        let mut offsets = Vec::new();
+        loop {
+            match consumer.poll(ANSWER).expect("a record or the end") {
+                Ok(record) => offsets.push(record.offset()),
+                Err(KafkaError::PartitionEOF(_)) => return offsets,
+                Err(error) => panic!("{topic}/{partition}: {error}"),
+            }
+        }
     }
 
     /// The offset that `group` has committed for each partition, in order; none committed: `None`.

@@ -47,7 +47,13 @@ impl Kafka {
 
     pub fn produce_with(&self, topic: &str, codec: Codec, records: impl IntoIterator<Item = Record>) -> u64 {
         let producer = self.producer(&[("compression.type", name(codec))]);
-        send(&producer, topic, records)
+        send(&producer, topic, keyless(records))
+    }
+
+    /// Produces records with keys, each in its partition: what compaction goes by.
+    pub fn produce_keyed(&self, topic: &str, records: impl IntoIterator<Item = (Vec<u8>, Record)>) -> u64 {
+        let producer = self.producer(&[]);
+        send(&producer, topic, records.into_iter().map(|(key, record)| (Some(key), record)))
     }
 
     /// Produces all records in one transaction. Records of an aborted one keep their offsets but are never to be seen
@@ -62,7 +68,7 @@ impl Kafka {
         let producer = self.producer(&[("compression.type", "snappy"), ("transactional.id", &id)]);
         producer.init_transactions(ANSWER).expect("transactions");
         producer.begin_transaction().expect("transaction");
-        let count = send(&producer, topic, records);
+        let count = send(&producer, topic, keyless(records));
         match end {
             TransactionEnd::Commit => producer.commit_transaction(ANSWER).expect("commit"),
             TransactionEnd::Abort => producer.abort_transaction(ANSWER).expect("abort"),
@@ -76,7 +82,7 @@ impl Kafka {
         let producer = self.producer(&[("compression.type", "snappy"), ("transactional.id", &id)]);
         producer.init_transactions(ANSWER).expect("transactions");
         producer.begin_transaction().expect("transaction");
-        send(&producer, topic, records);
+        send(&producer, topic, keyless(records));
         OpenTransaction(producer)
     }
 
@@ -115,11 +121,18 @@ fn name(codec: Codec) -> &'static str {
     }
 }
 
-fn send(producer: &BaseProducer<Reports>, topic: &str, records: impl IntoIterator<Item = Record>) -> u64 {
+type Keyed = (Option<Vec<u8>>, Record);
+
+fn keyless(records: impl IntoIterator<Item = Record>) -> impl Iterator<Item = Keyed> {
+    records.into_iter().map(|record| (None, record))
+}
+
+fn send(producer: &BaseProducer<Reports>, topic: &str, records: impl Iterator<Item = Keyed>) -> u64 {
     let mut sent = 0;
-    for record in records {
-        let mut message = BaseRecord::<(), [u8]>::to(topic).partition(record.partition).timestamp(record.timestamp_ms);
-        message.payload = record.payload.as_deref();
+    for (key, record) in records {
+        let mut message =
+            BaseRecord::<[u8], [u8]>::to(topic).partition(record.partition).timestamp(record.timestamp_ms);
+        (message.key, message.payload) = (key.as_deref(), record.payload.as_deref());
         while let Err((error, again)) = producer.send(message) {
             assert!(is_queue_full(&error), "produce to {topic}: {error}");
             message = again;
