@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::config::{Config, Deliver, Log, LogRotate, Process, Transform};
-use super::kind::Item;
+use super::kind::{Item, Value};
 use super::look::Look;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
 use super::units::show_size;
@@ -53,6 +53,7 @@ impl<'a> Check<'a> {
             lag_alert: look.number("lag_alert"),
             lag_alert_for: look.duration("lag_alert_for"),
             max_batch_time: look.duration("max_batch_time"),
+            effective: look.effective(),
         }
     }
 
@@ -85,6 +86,13 @@ impl<'a> Check<'a> {
         self.no_file(&look, "dir");
         self.line_in_ring(&look);
         self.idle_keys(&look);
+        let file_name = self.file_name(&look, transform, rotate);
+        let mut effective = look.effective();
+        effective.add(look.key("file_name"), Some(&Value::Text(file_name.clone().into())));
+        let cluster = self.written.clusters.iter().find(|section| section.name == look.text("cluster"));
+        if let Some(section) = cluster {
+            effective.extend(Look { keys: CLUSTER, sections: [section; 2] }.effective());
+        }
         Deliver {
             name: section.name.clone(),
             cluster: self.cluster_of(&look, clusters),
@@ -96,7 +104,7 @@ impl<'a> Check<'a> {
             settings_dir: look.text("settings_dir").into(),
             options: options(&look),
             dir: look.text("dir").into(),
-            file_name: self.file_name(&look, transform, rotate),
+            file_name,
             rotate,
             rotate_size: look.number("rotate_size"),
             min_free: look.number("min_free"),
@@ -110,6 +118,7 @@ impl<'a> Check<'a> {
             poll_timeout: look.duration("poll_timeout"),
             rate_limit: look.number("rate_limit"),
             failures_max: look.number("failures_max"),
+            effective,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::effective::Effective;
 use crate::flow::cluster::{Cluster, Start};
 use crate::flow::name::Rotate;
 use crate::transform::Options;
@@ -42,6 +43,8 @@ pub struct Process {
     pub lag_alert_for: Duration,
     /// A batch that takes longer raises an alert.
     pub max_batch_time: Duration,
+    /// For comparing two configurations.
+    pub effective: Effective,
 }
 
 /// Where the log goes.
@@ -107,6 +110,8 @@ pub struct Deliver {
     pub rate_limit: u64,
     /// Parked records the failure queue may hold before the task waits.
     pub failures_max: u64,
+    /// For comparing two configurations; with the keys of its cluster.
+    pub effective: Effective,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

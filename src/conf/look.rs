@@ -5,6 +5,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::config::Cores;
+use super::effective::Effective;
 use super::kind::{Item, Value};
 use super::place::Place;
 use super::schema::Key;
@@ -42,6 +43,14 @@ impl<'a> Look<'a> {
     pub fn value(&self, name: &str) -> Option<&'a Value> {
         let default = self.key(name).default();
         self.entry(name).and_then(|entry| entry.value.as_ref()).or(default)
+    }
+
+    /// Every key with the value that works.
+    pub fn effective(&self) -> Effective {
+        let mut effective = Effective::default();
+        let keys = self.keys.iter().filter(|key| key.is_available());
+        keys.for_each(|key| effective.add(key, self.value(key.name)));
+        effective
     }
 
     /// "" where there is none.

@@ -5,6 +5,7 @@
 
 mod check;
 pub mod config;
+mod effective;
 mod environment;
 mod expand;
 mod explain;

@@ -10,7 +10,7 @@ use super::{names, settings};
 use crate::flow::problem::Problem;
 
 /// Immutable: a reload makes a new one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Program {
     /// What is odd and yet accepted, to be logged once.
     pub warnings: Vec<Problem>,
@@ -18,7 +18,7 @@ pub struct Program {
 }
 
 /// The settings of one `app_id`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Project {
     pub app_id: String,
     /// In the order of the file, the built-in one last.
@@ -30,7 +30,7 @@ pub struct Project {
 }
 
 /// An entry, with all that follows from its names alone.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Chosen {
     pub entry: Entry,
     /// `None` where it depends on the record's `log_name`.
