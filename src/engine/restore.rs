@@ -376,6 +376,12 @@ pub(super) fn writer_settings(task: &Deliver, places: &Places, index: usize) -> 
         index,
         dir: places.dir.clone(),
         failures_dir: places.failures_dir.clone(),
+        live: writer_live(task),
+    }
+}
+
+pub(super) fn writer_live(task: &Deliver) -> writer::Live {
+    writer::Live {
         timezone_s: task.options.timezone_s,
         rotate: task.rotate,
         rotate_size: task.rotate_size,

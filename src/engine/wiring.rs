@@ -163,6 +163,7 @@ impl Bench<'_> {
         let maps = &self.restored.maps;
         let parked = counts_of(maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
         shared.failures.store(parked, Ordering::Relaxed);
+        shared.failures_max.store(self.deliver.failures_max, Ordering::Relaxed);
         let mut ends = Vec::new();
         for index in 0..self.deliver.readers {
             let gauge = Arc::new(reader::Gauge::default());
@@ -175,7 +176,7 @@ impl Bench<'_> {
             };
             let settings = self.reader_settings(index, topics)?;
             let gauges = (gauge.clone(), shared.clone());
-            let reader = Reader::new(settings, maps, self.wires.program.clone(), wires, gauges)?;
+            let reader = Reader::new(settings, maps, wires, gauges)?;
             self.threads.add(reader_name(index, &self.deliver.name), self.cores.take(), move || reader.run());
             ends.push(ReaderEnd { control, gauge, partitions: maps.rings[index].marks().len(), at_end: false });
         }
@@ -236,17 +237,24 @@ impl Bench<'_> {
             topics: topics.to_vec(),
             dormant: dormant.map(|t| t as u16).collect(),
             transform: deliver.transform == config::Transform::Te,
-            options: deliver.options.clone(),
             rules: Rules {
                 template: Template::parse(&deliver.file_name)?,
                 lane: LaneRule::new(deliver.lanes, deliver.deliver_by.clone()),
                 writers: deliver.writers,
             },
-            poll_timeout: deliver.poll_timeout,
-            rate_limit: deliver.rate_limit.div_ceil(deliver.readers as u64),
-            failures_max: deliver.failures_max,
             deadly: self.restored.deadly.clone(),
+            live: reader_live(deliver, self.wires.program.clone()),
         })
+    }
+}
+
+/// Of one reader.
+pub fn reader_live(deliver: &Deliver, program: Arc<Program>) -> reader::Live {
+    reader::Live {
+        program,
+        options: deliver.options.clone(),
+        poll_timeout: deliver.poll_timeout,
+        rate_limit: deliver.rate_limit.div_ceil(deliver.readers as u64),
     }
 }
 

@@ -36,15 +36,20 @@ pub struct Settings {
     pub dormant: Vec<u16>,
     /// False: values go as they are, once unpacked.
     pub transform: bool,
-    pub options: Options,
     pub rules: route::Rules,
+    /// Records under which the process died too often: parked as E21_CRASH.
+    pub deadly: Vec<Work>,
+    pub live: Live,
+}
+
+/// What may change between two batches, all of it at once: a record is transformed wholly with one set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Live {
+    pub program: Arc<Program>,
+    pub options: Options,
     pub poll_timeout: Duration,
     /// Records a second; 0 = no limit.
     pub rate_limit: u64,
-    /// Parked records the queue may hold.
-    pub failures_max: u64,
-    /// Records under which the process died too often: parked as E21_CRASH.
-    pub deadly: Vec<Work>,
 }
 
 /// To a reader.
@@ -61,8 +66,8 @@ pub enum Control {
     /// Publish what is in hand and rest; answered by [`Event::Paused`] with the same number once the ring is empty.
     Pause(u64),
     Resume,
-    /// From the next record on.
-    Program(Arc<Program>),
+    /// From the next batch on.
+    Live(Box<Live>),
     Stop,
 }
 
@@ -105,6 +110,14 @@ pub enum Event {
 pub struct Shared {
     /// Records in the failure queue.
     pub failures: AtomicU64,
+    /// So many it may hold. It may change at any time: a reader that waits for room sees it.
+    pub failures_max: AtomicU64,
+}
+
+impl Shared {
+    fn is_full(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= self.failures_max.load(Ordering::Relaxed)
+    }
 }
 
 /// What others may see of a reader while it works.

@@ -190,17 +190,16 @@ impl Outlet {
 
     /// Waits while the failure queue is full, after handing over what came before.
     pub fn room_for_failure(&mut self) -> Result<(), Stopped> {
-        let full = |shared: &Shared, max| shared.failures.load(Ordering::Relaxed) >= max;
-        if full(&self.shared, self.settings.failures_max) {
+        if self.shared.is_full() {
             self.publish()?;
             let text = format!(
                 "the failure queue holds {} records, failures_max; the task waits until some are retried or cleared",
-                self.settings.failures_max
+                self.shared.failures_max.load(Ordering::Relaxed)
             );
             log::error!("{}: {text}", self.settings.task);
             self.gauge.last_error.set(text);
             self.gauge.failures_full.store(true, Ordering::Relaxed);
-            while full(&self.shared, self.settings.failures_max) {
+            while self.shared.is_full() {
                 self.free();
                 self.wait(LOOK)?;
             }

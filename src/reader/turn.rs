@@ -15,7 +15,6 @@ use crate::ring::layout::Work;
 use crate::ring::publish::{Publisher, RUNS_OWED_MAX};
 use crate::ring::recover;
 use crate::ring::set::MapSet;
-use crate::transform::Program;
 
 /// Wait of a reader that has no partition yet.
 const NOTHING_TO_READ: Duration = Duration::from_millis(50);
@@ -24,7 +23,6 @@ const STAND: Duration = Duration::from_secs(1);
 
 /// A reader with all it needs, built before its thread starts.
 pub struct Reader {
-    settings: Settings,
     fetch: Fetch,
     desk: Desk,
     /// When `rate_limit` allows the next batch.
@@ -75,7 +73,6 @@ impl Reader {
     pub fn new(
         settings: Settings,
         maps: &Arc<MapSet>,
-        program: Arc<Program>,
         wires: Wires,
         (gauge, shared): (Arc<Gauge>, Arc<Shared>),
     ) -> Result<Reader, String> {
@@ -86,10 +83,10 @@ impl Reader {
         let partitions = marks.iter().map(|m| Partition { end: None, state: state(m) }).collect();
         let mut publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
         publisher.set_runs_owed_max(RUNS_OWED_MAX / maps.shape.readers);
-        let tools = Tools::new(&settings, program);
+        let tools = Tools::new(&settings);
         let outlet = Outlet::new(settings.clone(), publisher, maps.clone(), wires, gauge, shared);
         let desk = Desk {
-            settings: settings.clone(),
+            settings,
             outlet,
             tools,
             partitions,
@@ -98,18 +95,23 @@ impl Reader {
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
         };
-        Ok(Reader { settings, fetch, desk, due: Instant::now(), stand_at: Instant::now() })
+        Ok(Reader { fetch, desk, due: Instant::now(), stand_at: Instant::now() })
     }
 
     /// Until told to stop.
     pub fn run(mut self) {
         while self.turn().is_ok() {}
-        log::debug!("{}: reader {} has finished", self.settings.task, self.settings.index);
+        let Settings { task, index, .. } = &self.desk.settings;
+        log::debug!("{task}: reader {index} has finished");
     }
 
     /// wait -> take a batch -> work -> account.
     fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
+            if matches!(control, Control::Live(_)) {
+                // The next batch may be due earlier by another rate_limit.
+                self.due = Instant::now();
+            }
             if self.desk.obey(control)? {
                 self.assign();
             }
@@ -118,8 +120,11 @@ impl Reader {
         if self.desk.partitions.is_empty() {
             return self.desk.outlet.wait(NOTHING_TO_READ);
         }
+        if let Some(left) = self.due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            return self.desk.outlet.wait(left);
+        }
         self.desk.now_ms = clock::now_ms();
-        let mut batch = self.fetch.next_batch(self.settings.poll_timeout);
+        let mut batch = self.fetch.next_batch(self.desk.settings.live.poll_timeout);
         let taken = batch.records();
         if taken > 0 {
             self.desk.outlet.gauge.beat.begin();
@@ -132,7 +137,8 @@ impl Reader {
         self.desk.outlet.publish()?;
         self.desk.outlet.gauge.beat.end();
         self.stand();
-        self.slow_down(taken)
+        self.slow_down(taken);
+        Ok(())
     }
 
     /// Once a second: where it stands, for whoever looks at the gauge.
@@ -143,7 +149,7 @@ impl Reader {
         }
         self.stand_at = now + STAND;
         let rows = self.desk.outlet.publisher.marks().iter().zip(&self.desk.partitions);
-        let wanted = rows.filter(|(mark, _)| !self.settings.dormant.contains(&mark.topic));
+        let wanted = rows.filter(|(mark, _)| !self.desk.settings.dormant.contains(&mark.topic));
         let standing = |(mark, row): (&Mark, &Partition)| Standing {
             topic: mark.topic,
             partition: mark.partition,
@@ -154,17 +160,12 @@ impl Reader {
         self.desk.outlet.gauge.set_standings(wanted.map(standing).collect());
     }
 
-    /// `rate_limit`: waits until the next batch is due. What was not taken in quiet times is not made up for later.
-    fn slow_down(&mut self, taken: usize) -> Result<(), Stopped> {
-        if self.settings.rate_limit == 0 {
-            return Ok(());
+    /// `rate_limit`: when the next batch is due. What was not taken in quiet times is not made up for later.
+    fn slow_down(&mut self, taken: usize) {
+        let rate_limit = self.desk.settings.live.rate_limit;
+        if rate_limit > 0 {
+            self.due = self.due.max(Instant::now()) + Duration::from_secs_f64(taken as f64 / rate_limit as f64);
         }
-        let batch_takes = Duration::from_secs_f64(taken as f64 / self.settings.rate_limit as f64);
-        self.due = self.due.max(Instant::now()) + batch_takes;
-        while let Some(left) = self.due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.desk.outlet.wait(left)?;
-        }
-        Ok(())
     }
 
     /// All partitions of the table, from their marks. What librdkafka had fetched before is dropped with the old
@@ -175,14 +176,14 @@ impl Reader {
         let live = marks.iter().zip(&self.desk.partitions).filter(|(m, p)| is_live(m, p));
         let places: Vec<From<'_>> = live
             .map(|(m, _)| From {
-                topic: self.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
+                topic: self.desk.settings.topics.get(usize::from(m.topic)).map_or("", String::as_str),
                 partition: m.partition,
                 offset: m.next,
                 epoch: m.epoch,
             })
             .collect();
         if let Err(e) = self.fetch.assign(&places) {
-            panic!("{}: reader {}: {e}", self.settings.task, self.settings.index);
+            panic!("{}: reader {}: {e}", self.desk.settings.task, self.desk.settings.index);
         }
     }
 }
@@ -191,7 +192,10 @@ impl Desk {
     /// True where the assignment has changed.
     fn obey(&mut self, control: Control) -> Result<bool, Stopped> {
         match control {
-            Control::Program(program) => self.tools.set_program(program),
+            Control::Live(live) => {
+                self.tools.set(&live);
+                self.settings.live = *live;
+            }
             Control::EndAt(ends) => {
                 self.ends_known = true;
                 for (topic, partition, end) in ends {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Settings;
 use super::outlet::{Outlet, Stopped};
 use super::route::Router;
+use super::{Live, Settings};
 use crate::flow::record::Record;
 use crate::flow::tally::Code;
 use crate::ring::layout::Work;
@@ -55,14 +55,18 @@ impl From<Attempt<Parked>> for Attempted {
 }
 
 impl Tools {
-    pub fn new(settings: &Settings, program: Arc<Program>) -> Tools {
-        let transformer = settings.transform.then(|| Transformer::new(settings.options.clone()));
-        let desk = Desk { transformer, router: Router::new(settings.rules.clone()), program };
-        Tools { unpacker: Unpacker::new(&settings.options), desk, deadly: settings.deadly.clone() }
+    pub fn new(settings: &Settings) -> Tools {
+        let Live { options, program, .. } = &settings.live;
+        let transformer = settings.transform.then(|| Transformer::new(options.clone()));
+        let desk = Desk { transformer, router: Router::new(settings.rules.clone()), program: program.clone() };
+        Tools { unpacker: Unpacker::new(options), desk, deadly: settings.deadly.clone() }
     }
 
-    pub fn set_program(&mut self, program: Arc<Program>) {
-        self.desk.program = program;
+    /// From the next value on.
+    pub fn set(&mut self, live: &Live) {
+        self.unpacker = Unpacker::new(&live.options);
+        self.desk.transformer = self.desk.transformer.take().map(|_| Transformer::new(live.options.clone()));
+        self.desk.program = live.program.clone();
     }
 
     /// Works on every record of the value; afterwards an entry is open that holds the last of them.

@@ -68,7 +68,7 @@ impl Files {
     pub fn new(settings: Settings, slot: Arc<Slot>, numbers: Arc<Slot>, gauge: Arc<Gauge>) -> Result<Files, String> {
         let table = Table::new(slot.rows()?);
         // The last process may have seen a later day than the clock shows now.
-        let latest_s = table.periods().max().unwrap_or(0) - i64::from(settings.timezone_s);
+        let latest_s = table.periods().max().unwrap_or(0) - i64::from(settings.live.timezone_s);
         let latest_ms = latest_s.saturating_mul(1000);
         Ok(Files {
             settings,
@@ -88,6 +88,13 @@ impl Files {
 
     pub fn begin_batch(&mut self) {
         self.batch += 1;
+        self.take_live();
+    }
+
+    fn take_live(&mut self) {
+        if let Some(live) = self.gauge.live.take() {
+            self.settings.live = live;
+        }
     }
 
     /// From now on some rows stay free: whatever is owed at a kill, the next start has rows for it.
@@ -155,6 +162,7 @@ impl Files {
             return;
         }
         self.looked = Instant::now();
+        self.take_live();
         let now = self.now_ms();
         for row in self.table.unsealed() {
             if self.is_finished(row, now) {
@@ -185,6 +193,8 @@ impl Files {
         }
         self.gauge.last_error.set(error.to_string());
         std::thread::sleep(RETRY);
+        // Another min_free may be what it waits for.
+        self.take_live();
     }
 
     pub fn unblock(&mut self) {
@@ -210,8 +220,8 @@ impl Files {
 
     /// When the day or hour of a moment began, in seconds of local time; comparable across both.
     fn period(&self, kind: Kind, now_ms: i64) -> i64 {
-        let local_s = now_ms.div_euclid(1000) + i64::from(self.settings.timezone_s);
-        match self.settings.rotate {
+        let local_s = now_ms.div_euclid(1000) + i64::from(self.settings.live.timezone_s);
+        match self.settings.live.rotate {
             _ if kind == Kind::Failures => 0,
             Rotate::None => 0,
             Rotate::Day => local_s - local_s.rem_euclid(86_400),
@@ -222,7 +232,7 @@ impl Files {
     fn is_finished(&self, row: usize, now_ms: i64) -> bool {
         let Some(entry) = self.table.get(row) else { return false };
         let limit = match entry.row.kind {
-            Kind::Lines => self.settings.rotate_size,
+            Kind::Lines => self.settings.live.rotate_size,
             Kind::Failures => SEGMENT_BYTES,
         };
         let over = limit > 0 && self.slot.length(row) >= limit;
@@ -239,7 +249,7 @@ impl Files {
         let at = self.free_row()?;
         let seq =
             self.numbers.take_seq().ok_or_else(|| io::Error::other("no file number is free before a checkpoint"))?;
-        let time = clock::civil(now_ms, self.settings.timezone_s);
+        let time = clock::civil(now_ms, self.settings.live.timezone_s);
         let row = Row {
             kind,
             name: name::file_name(pattern, time, seq),
@@ -403,7 +413,7 @@ impl Files {
     }
 
     fn check_space(&mut self) -> io::Result<()> {
-        if self.settings.min_free == 0 {
+        if self.settings.live.min_free == 0 {
             return Ok(());
         }
         let fresh = self.space.filter(|(asked, _)| asked.elapsed() < SPACE_CHECK);
@@ -411,7 +421,7 @@ impl Files {
             Some(known) => known,
             None => *self.space.insert((Instant::now(), file::free_space(&self.settings.dir)?)),
         };
-        if free >= self.settings.min_free {
+        if free >= self.settings.live.min_free {
             return Ok(());
         }
         Err(io::Error::new(
@@ -419,7 +429,7 @@ impl Files {
             format!(
                 "only {free} bytes are free in {}, min_free asks for {}",
                 self.settings.dir.display(),
-                self.settings.min_free
+                self.settings.live.min_free
             ),
         ))
     }

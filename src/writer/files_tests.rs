@@ -11,10 +11,7 @@ fn files(dir: &std::path::Path, slot: &Arc<Slot>) -> Files {
         index: 0,
         dir: dir.into(),
         failures_dir: dir.into(),
-        timezone_s: 8 * 3600,
-        rotate: name::Rotate::Day,
-        rotate_size: 10,
-        min_free: 0,
+        live: crate::writer::Live { timezone_s: 8 * 3600, rotate: name::Rotate::Day, rotate_size: 10, min_free: 0 },
     };
     let mut files = Files::new(settings, slot.clone(), slot.clone(), Arc::default()).unwrap();
     files.clock = || CLOCK_MS.load(Ordering::Relaxed);

@@ -30,18 +30,17 @@ pub struct Batch {
     pub births: Vec<(i64, u64)>,
 }
 
-/// Rows of the file table, each with its file's number, that are sealed in a committed checkpoint: they may go. Not a
-/// message, for a writer that waits for a free row does not come to its messages. A newer checkpoint names the older
-/// one's rows again, where they are still in the table.
+/// Left for a writer to take when it comes by, the newest only. Not a message: a writer that waits for its disk or for
+/// a free row does not come to its messages.
 #[derive(Debug, Default)]
-pub struct Committed(Mutex<Vec<(usize, u64)>>);
+pub struct Left<T>(Mutex<T>);
 
-impl Committed {
-    pub fn put(&self, rows: Vec<(usize, u64)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+impl<T: Default> Left<T> {
+    pub fn put(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
 
-    pub fn take(&self) -> Vec<(usize, u64)> {
+    pub fn take(&self) -> T {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

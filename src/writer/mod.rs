@@ -16,7 +16,7 @@ use crossbeam_channel::Receiver;
 
 pub use batch::Recovered;
 pub use files::route_key;
-pub use inbox::{Committed, Message};
+pub use inbox::{Left, Message};
 
 use crate::flow::clock;
 use crate::flow::gauge::{Beat, Histogram};
@@ -35,6 +35,12 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Where segments of the failure queue go.
     pub failures_dir: PathBuf,
+    pub live: Live,
+}
+
+/// What may change while it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
     /// Seconds east of UTC, for the time in names.
     pub timezone_s: i32,
     pub rotate: Rotate,
@@ -73,8 +79,11 @@ pub struct Gauge {
     pub last_error: LastError,
     /// Its file table fills up: a checkpoint would make room.
     pub crowded: AtomicBool,
-    /// Finished files that a checkpoint holds.
-    pub committed: Committed,
+    /// Rows of the file table, each with its file's number, that are sealed in a committed checkpoint: they may go. A
+    /// newer checkpoint names the older one's rows again, where they are still in the table.
+    pub committed: Left<Vec<(usize, u64)>>,
+    /// New values of the keys that may change.
+    pub live: Left<Option<Live>>,
 }
 
 impl Gauge {
