@@ -57,7 +57,9 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     let mode = Mode { exit_at_end: typed.exit_at_end, progress: typed.exit_at_end && io::stderr().is_terminal() };
     let loaded = load(&typed.config, typed.env.as_deref())?;
     daemon::has_task(&loaded, typed.old.task.as_deref())?;
-    let engine = Engine::start(loaded, mode).map_err(|e| format!("error: {e}"))?;
+    let (config, env) = (typed.config.clone(), typed.env.clone());
+    let again = Box::new(move || conf::load(&config, env.as_deref()));
+    let engine = Engine::start(loaded, again, mode).map_err(|e| format!("error: {e}"))?;
     notify::ready();
     if typed.supervised.is_some() {
         let _ = writeln!(io::stdout(), "{}{}", daemon::READY, std::process::id());

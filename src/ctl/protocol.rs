@@ -26,6 +26,8 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
     pub name: String,
+    /// It reads nothing, by order.
+    pub paused: bool,
     /// Of this run.
     pub counts: Counts,
     pub threads: Vec<ThreadStatus>,

@@ -72,8 +72,9 @@ pub fn run(settings: &Settings, out: &mut impl Write) -> Result<(), DemoError> {
     place.fill(&feed.bootstrap()).map_err(at("cannot write into", place.root.clone()))?;
     tell(out, &show::beginning(&place, &feed.bootstrap()))?;
 
-    let loaded = conf::load(&place.config(), None).map_err(|problems| DemoError::Config(conf::explain(&problems)))?;
-    let engine = Engine::start(loaded, Mode::default())?;
+    let config = place.config();
+    let loaded = conf::load(&config, None).map_err(|problems| DemoError::Config(conf::explain(&problems)))?;
+    let engine = Engine::start(loaded, Box::new(move || conf::load(&config, None)), Mode::default())?;
     let remote = engine.remote();
     let (report, ended) = bounded(1);
     let body = move || drop(report.send(engine.run()));

@@ -54,9 +54,9 @@ impl Board {
         }
     }
 
-    /// A view of this task will be hung up once its files are at rest.
-    pub fn wait_for(&self, name: &str) {
-        self.lock_awaited().push(name.into());
+    /// Views of these tasks will be hung up once their files are at rest.
+    pub fn await_views(&self, names: Vec<String>) {
+        *self.lock_awaited() = names;
     }
 
     pub fn hang(&self, view: Arc<View>) {
@@ -75,16 +75,21 @@ impl Board {
         found
     }
 
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Relaxed)
-    }
-
     fn lock_awaited(&self) -> MutexGuard<'_, Vec<String>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn take_down(&self, name: &str) {
         self.lock().retain(|view| view.name != name);
+    }
+
+    /// Rises with every configuration that was accepted; 1 at start.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    pub fn set_generation(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Relaxed);
     }
 
     pub fn views(&self) -> Vec<Arc<View>> {
@@ -95,7 +100,7 @@ impl Board {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
-            generation: self.generation.load(Ordering::Relaxed),
+            generation: self.generation(),
             tasks: self.views().iter().map(|view| view.status()).collect(),
         }
     }
@@ -134,6 +139,11 @@ impl View {
         let writers = self.writers.iter().enumerate();
         let readers = readers.map(|(i, g)| thread(reader_name(i, &self.name), &g.blocked, g.last_error.get()));
         let writers = writers.map(|(i, g)| thread(writer_name(i, &self.name), &g.blocked, g.last_error.get()));
-        TaskStatus { name: self.name.clone(), counts: self.counts(), threads: readers.chain(writers).collect() }
+        TaskStatus {
+            name: self.name.clone(),
+            paused: self.shared.paused.load(Ordering::Relaxed),
+            counts: self.counts(),
+            threads: readers.chain(writers).collect(),
+        }
     }
 }

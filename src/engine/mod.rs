@@ -6,15 +6,21 @@ mod board;
 mod ground;
 mod heal;
 mod moving;
+mod orders;
 mod power_loss;
 mod progress;
+mod reload;
 mod remote;
 mod restore;
+mod seat;
+mod seek;
 mod strict;
 mod summary;
 mod task;
+mod watch;
 mod wiring;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,22 +29,25 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::conf::Loaded;
 use crate::conf::config::Deliver;
+use crate::flow::span::Counts;
 use crate::ledger::keeper::Kept;
-use crate::ledger::store::{Store, StoreError};
+use crate::ledger::store::StoreError;
 use crate::reader;
-use crate::reader::scout::Found;
+use crate::reader::scout;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, notify, thread};
-use crate::transform::Program;
 pub use board::{Board, View};
 use ground::Ground;
 pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
 use progress::Progress;
 pub use remote::{Answer, Order, Remote};
-use restore::Restored;
+use seat::{Id, Seat, Seats, Seek, State};
+use seek::Place;
+use summary::plural;
 pub use summary::{Summary, TaskSummary};
 use task::Task;
+pub use watch::Load;
 
 /// Events that may wait for the engine.
 const EVENTS_MAX: usize = 4096;
@@ -46,20 +55,25 @@ const EVENTS_MAX: usize = 4096;
 const TICK: Duration = Duration::from_millis(50);
 /// Longest wait, at the start, for files that must be brought to rest; what takes longer goes on beside the flow.
 const RESTORE_WAIT: Duration = Duration::from_secs(2);
-/// Longest wait, at the end, for a broker that does not answer.
+/// Longest wait, at a task's end, for a broker that does not answer.
 const SCOUT_END_MAX: Duration = Duration::from_secs(1);
 /// What a service manager is to wait beyond `stop_timeout`.
 const STOP_MORE: Duration = Duration::from_secs(5);
 
-/// What threads tell the engine. The number is the task's.
+/// What threads tell the engine, those of tasks with the number of their seat.
 pub enum Event {
-    Restored(usize, Box<Result<Restored, RestoreError>>),
-    Reader(usize, usize, reader::Event),
-    Scout(usize, Found),
-    Keeper(usize, Kept),
+    /// Its files are at rest and its threads built.
+    Built(Id, Box<Result<Task, EngineError>>),
+    Reader(Id, usize, reader::Event),
+    Scout(Id, scout::Found),
+    Keeper(Id, Kept),
+    /// Its threads have ended.
+    Ended(Id, Box<TaskSummary>),
     Signal(Signal),
     /// From a [`Remote`], with the way back.
     Order(Order, Sender<Answer>),
+    /// The configuration as it is now.
+    Reload(Box<watch::Found>),
 }
 
 /// How to run.
@@ -91,42 +105,34 @@ pub enum EngineError {
 /// The running program.
 pub struct Engine {
     mode: Mode,
-    stop_timeout: Duration,
+    /// The configuration in force.
+    loaded: Loaded,
     events: Receiver<Event>,
     /// For threads that start later.
     sender: Sender<Event>,
-    store: Arc<Store>,
+    /// To the thread that reads the configuration again.
+    reload: Sender<watch::Ask>,
+    ground: Arc<Ground>,
     cores: wiring::Cores,
     board: Arc<Board>,
-    seats: Vec<Seat>,
+    seats: Seats,
+    /// Where each state's counters stood when this run took it up.
+    began: HashMap<u64, Counts>,
     /// Since the stop began.
     stopping: Option<Instant>,
+    /// Of the tasks that ended with the program.
+    ended: Vec<(Id, TaskSummary)>,
     _lock: file::Lock,
 }
 
-/// A task's place in the program.
-struct Seat {
-    deliver: Deliver,
-    program: Arc<Program>,
-    state: SeatState,
-}
-
-enum SeatState {
-    /// Its files are brought to rest, which may have to wait for its disk. No other task waits for that.
-    Restoring,
-    Running(Box<Task>),
-    /// It was told to stop before it ran.
-    Ended,
-}
-
 impl Engine {
-    /// Restores the tasks and starts their threads; a task whose disk makes it wait starts later.
+    /// Restores the tasks and starts their threads; a task whose disk makes it wait starts later. `load` reads the
+    /// configuration once more.
     ///
     /// # Errors
     /// What stands in the way; the process is to end then.
-    pub fn start(loaded: Loaded, mode: Mode) -> Result<Engine, EngineError> {
-        let Loaded { config, mut programs, .. } = loaded;
-        let data_dir = &config.process.data_dir;
+    pub fn start(loaded: Loaded, load: Load, mode: Mode) -> Result<Engine, EngineError> {
+        let data_dir = &loaded.config.process.data_dir;
         let at = |what| {
             let path = data_dir.display().to_string();
             move |source| EngineError::Io { what, path: path.clone(), source }
@@ -144,27 +150,32 @@ impl Engine {
         let (sender, events) = bounded(EVENTS_MAX);
         watch_signals(sender.clone()).map_err(at("cannot watch signals for"))?;
         let boot_id = file::boot_id().map_err(at("cannot read the boot id for"))?;
-        let ground = Arc::new(Ground { data_dir: data_dir.clone(), store: store.clone(), boot_id, holder });
-        let board = Arc::new(Board::new());
-        let mut seats = Vec::new();
-        for (index, deliver) in config.deliver.into_iter().enumerate() {
-            board.wait_for(&deliver.name);
-            restore_beside(index, &deliver, ground.clone(), sender.clone()).map_err(at("cannot start in"))?;
-            let program = programs.remove(&deliver.name).unwrap_or_default();
-            seats.push(Seat { deliver, program, state: SeatState::Restoring });
-        }
-        let cores = wiring::Cores::new(&config.process.cores);
-        let stop_timeout = config.process.stop_timeout;
-        let mut engine =
-            Engine { mode, stop_timeout, events, sender, store, cores, board, seats, stopping: None, _lock: lock };
+        let reload = watch::start(load, &loaded.sources, sender.clone());
+        let mut engine = Engine {
+            mode,
+            events,
+            sender,
+            reload: reload.map_err(at("cannot watch the configuration for"))?,
+            ground: Arc::new(Ground { data_dir: data_dir.clone(), store, boot_id, holder }),
+            cores: wiring::Cores::new(&loaded.config.process.cores),
+            board: Arc::new(Board::new()),
+            seats: Seats::default(),
+            began: HashMap::new(),
+            stopping: None,
+            ended: Vec::new(),
+            loaded,
+            _lock: lock,
+        };
+        let tasks: Vec<Deliver> = engine.loaded.config.deliver.clone();
+        tasks.into_iter().for_each(|task| engine.seat(task));
+        engine.build_free()?;
         let deadline = Instant::now() + RESTORE_WAIT;
-        while engine.seats.iter().any(Seat::is_restoring) && Instant::now() < deadline {
+        while engine.seats.iter().any(Seat::is_starting) && Instant::now() < deadline {
             if let Some(event) = engine.next_event() {
                 engine.handle(event)?;
             }
         }
-        let running = engine.tasks().count();
-        log::info!("started: {running} task{}", if running == 1 { "" } else { "s" });
+        log::info!("started: {}", plural(engine.seats.tasks().count(), "task"));
         Ok(engine)
     }
 
@@ -178,41 +189,36 @@ impl Engine {
     /// # Errors
     /// A checkpoint that failed, a stop that took too long, a partition that could not be read to its end.
     pub fn run(mut self) -> Result<Summary, EngineError> {
-        let began = Instant::now();
+        let started = Instant::now();
         let mut progress = Progress::new(self.mode.progress);
         let mut beat = notify::Beat::from_environment();
-        while !self.seats.iter().all(Seat::is_done) {
+        while !(self.stopping.is_some() && self.seats.is_empty()) {
             self.board.engine.begin();
             if let Some(event) = self.next_event() {
                 self.handle(event)?;
             }
             let now = Instant::now();
-            self.tasks_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
-            progress.show(self.tasks());
+            self.seats.tasks_mut().try_for_each(|t| t.tick(now)).map_err(EngineError::Failed)?;
+            self.end_drained();
+            self.build_free()?;
+            if self.stopping.is_none() {
+                progress.show(self.seats.tasks());
+            }
             beat.tick(now);
             if self.mode.exit_at_end && self.seats.iter().all(Seat::is_at_end) {
                 self.stop();
             }
-            if self.stopping.is_some_and(|since| since.elapsed() > self.stop_timeout) {
+            let stop_timeout = self.loaded.config.process.stop_timeout;
+            if self.stopping.is_some_and(|since| since.elapsed() > stop_timeout) {
                 return Err(EngineError::Failed(format!(
-                    "the stop took longer than stop_timeout ({:?}): no last checkpoint; nothing is lost, \
-                     the next start goes on from the rings",
-                    self.stop_timeout
+                    "the stop took longer than stop_timeout ({stop_timeout:?}): no last checkpoint; nothing is lost, \
+                     the next start goes on from the rings"
                 )));
             }
         }
         progress.clear();
-        let deadline = Instant::now() + SCOUT_END_MAX;
-        let running = self.seats.into_iter().filter_map(Seat::into_task);
-        Ok(Summary { tasks: running.map(|task| task.finish(deadline)).collect(), elapsed: began.elapsed() })
-    }
-
-    fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.seats.iter().filter_map(Seat::task)
-    }
-
-    fn tasks_mut(&mut self) -> impl Iterator<Item = &mut Task> {
-        self.seats.iter_mut().filter_map(Seat::task_mut)
+        self.ended.sort_by_key(|(id, _)| *id);
+        Ok(Summary { tasks: self.ended.into_iter().map(|(_, task)| task).collect(), elapsed: started.elapsed() })
     }
 
     fn next_event(&self) -> Option<Event> {
@@ -222,102 +228,154 @@ impl Engine {
     fn handle(&mut self, event: Event) -> Result<(), EngineError> {
         let no_task = Ok(());
         let result = match event {
-            Event::Restored(index, restored) => return self.on_restored(index, *restored),
-            Event::Reader(task, reader, event) => {
-                self.seats[task].task_mut().map_or(no_task, |t| t.on_reader(reader, event))
+            Event::Built(id, built) => return self.on_built(id, *built),
+            Event::Reader(id, reader, event) => {
+                self.seats.task_mut(id).map_or(no_task, |task| task.on_reader(reader, event))
             }
-            Event::Scout(task, found) => self.seats[task].task_mut().map_or(no_task, |t| t.on_scout(found)),
-            Event::Keeper(task, kept) => self.seats[task].task_mut().map_or(no_task, |t| t.on_keeper(kept)),
+            Event::Scout(id, scout::Found::Target(found)) => {
+                self.on_target(id, found);
+                no_task
+            }
+            Event::Scout(id, found) => self.seats.task_mut(id).map_or(no_task, |task| task.on_scout(found)),
+            Event::Keeper(id, kept) => self.seats.task_mut(id).map_or(no_task, |task| task.on_keeper(kept)),
+            Event::Ended(id, summary) => {
+                self.on_ended(id, *summary);
+                no_task
+            }
             Event::Signal(Signal::Stop) => {
                 log::info!("told to stop");
                 self.stop();
-                Ok(())
-            }
-            Event::Order(order, answer) => {
-                let told = self.order(order);
-                // Who asked may have gone.
-                let _ = answer.try_send(told);
-                Ok(())
+                no_task
             }
             Event::Signal(Signal::Reload) => {
-                log::warn!("SIGHUP: reloading is not available in this version; restart to change the configuration");
-                Ok(())
+                self.ask_reload(None);
+                no_task
+            }
+            Event::Order(order, answer) => {
+                self.order(order, answer);
+                no_task
+            }
+            Event::Reload(found) => {
+                self.on_reload(*found);
+                no_task
             }
         };
         result.map_err(EngineError::Failed)
     }
 
-    fn order(&mut self, order: Order) -> Answer {
-        match order {
-            Order::Stop => {
-                log::info!("told to stop");
-                self.stop();
-                Ok("stopping".into())
+    /// Wants a task, with the settings that are in force for it.
+    fn seat(&mut self, deliver: Deliver) {
+        let program = self.loaded.programs.get(&deliver.name).cloned().unwrap_or_default();
+        self.seats.add(deliver, program);
+    }
+
+    /// Builds what nothing stands in the way of any more.
+    fn build_free(&mut self) -> Result<(), EngineError> {
+        for id in self.seats.take_free() {
+            self.build(id).map_err(|source| EngineError::Io {
+                what: "cannot start in",
+                path: self.ground.data_dir.display().to_string(),
+                source,
+            })?;
+        }
+        let starting = self.seats.iter().filter(|seat| seat.is_starting());
+        self.board.await_views(starting.map(|seat| seat.deliver.name.clone()).collect());
+        Ok(())
+    }
+
+    /// On a thread that ends with the task's files at rest and its threads built.
+    fn build(&mut self, id: Id) -> io::Result<()> {
+        let Some(seat) = self.seats.get_mut(id) else { return Ok(()) };
+        let deliver = seat.deliver.clone();
+        let place = if let Some(Seek::Found(place, _)) = &seat.seek { Some(place.clone()) } else { None };
+        let wires = wiring::Wires {
+            seat: id,
+            events: self.sender.clone(),
+            store: self.ground.store.clone(),
+            program: seat.program.clone(),
+            cores: self.cores.take(deliver.writers + deliver.readers),
+        };
+        let (ground, events, mode) = (self.ground.clone(), self.sender.clone(), self.mode);
+        thread::spawn(&format!("o-{}", deliver.name), None, move || {
+            let task = || deliver.name.clone();
+            let restored = restore::restore(&deliver, &ground, place.as_ref())
+                .map_err(|source| EngineError::Restore { task: task(), source });
+            let built = restored.and_then(|restored| {
+                wiring::build(&deliver, restored, wires, mode).map_err(|what| EngineError::Task { task: task(), what })
+            });
+            drop(events.send(Event::Built(id, Box::new(built))));
+        })
+        .map(drop)
+    }
+
+    /// Its threads may start.
+    fn on_built(&mut self, id: Id, built: Result<Task, EngineError>) -> Result<(), EngineError> {
+        let Some(seat) = self.seats.get_mut(id) else { return Ok(()) };
+        if built.is_ok()
+            && let Some(Seek::Found(Place { topic, partition, offset }, answer)) = seat.seek.take()
+        {
+            // Who asked may have gone.
+            let _ = answer.try_send(Ok(format!("{topic}/{partition} goes on at offset {offset}")));
+        }
+        if matches!(seat.state, State::Doomed) {
+            self.seats.remove(id);
+            return Ok(());
+        }
+        let started = built.and_then(|mut task| {
+            // The configuration may have changed meanwhile.
+            task.set_live(&seat.deliver, &seat.program);
+            task.set_paused(seat.paused);
+            task.flow.began = *self.began.entry(task.state_id).or_insert(task.flow.began);
+            task.start().map_err(|what| EngineError::Task { task: seat.deliver.name.clone(), what })?;
+            Ok(task)
+        });
+        match started {
+            Ok(task) => {
+                self.board.hang(task.view());
+                seat.state = State::Running(Box::new(task));
+            }
+            // What the process began with must start; what a reload brings does not stop the others.
+            Err(error) if self.board.generation() == 1 => return Err(error),
+            Err(error) => {
+                log::error!("{error}; this task does not run, the next reload tries it again");
+                let name = seat.deliver.name.clone();
+                self.loaded.config.deliver.retain(|task| task.name != name);
+                self.seats.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the threads of tasks that have drained, on a thread that joins them.
+    fn end_drained(&mut self) {
+        for (id, task) in self.seats.take_drained() {
+            self.board.take_down(&task.name);
+            let events = self.sender.clone();
+            let end = move || {
+                let summary = task.finish(Instant::now() + SCOUT_END_MAX);
+                drop(events.send(Event::Ended(id, Box::new(summary))));
+            };
+            if let Err(error) = thread::spawn(&format!("e{id}"), None, end) {
+                panic!("cannot start a thread: {error}");
             }
         }
     }
 
-    /// Its files are at rest: its threads may start.
-    fn on_restored(&mut self, index: usize, restored: Result<Restored, RestoreError>) -> Result<(), EngineError> {
-        let Seat { deliver, program, state } = &mut self.seats[index];
-        let restored = restored.map_err(|source| EngineError::Restore { task: deliver.name.clone(), source })?;
-        if self.stopping.is_some() {
-            *state = SeatState::Ended;
-            return Ok(());
+    fn on_ended(&mut self, id: Id, summary: TaskSummary) {
+        self.seats.remove(id);
+        match self.stopping {
+            Some(_) => self.ended.push((id, summary)),
+            None => log::info!("{} has drained and ended, {} records in all", summary.name, summary.total.consumed),
         }
-        let wires =
-            wiring::Wires { index, events: self.sender.clone(), store: self.store.clone(), program: program.clone() };
-        let task = wiring::start(deliver, restored, wires, self.mode, &mut self.cores)
-            .map_err(|what| EngineError::Task { task: deliver.name.clone(), what })?;
-        self.board.hang(task.view());
-        *state = SeatState::Running(Box::new(task));
-        Ok(())
     }
 
     fn stop(&mut self) {
         if self.stopping.is_none() {
             self.stopping = Some(Instant::now());
-            notify::stopping(self.stop_timeout + STOP_MORE);
-            self.tasks_mut().for_each(Task::stop);
+            notify::stopping(self.loaded.config.process.stop_timeout + STOP_MORE);
+            self.seats.ids().into_iter().for_each(|id| self.seats.leave(id));
         }
     }
-}
-
-impl Seat {
-    fn task(&self) -> Option<&Task> {
-        if let SeatState::Running(task) = &self.state { Some(task) } else { None }
-    }
-
-    fn task_mut(&mut self) -> Option<&mut Task> {
-        if let SeatState::Running(task) = &mut self.state { Some(task) } else { None }
-    }
-
-    fn into_task(self) -> Option<Task> {
-        if let SeatState::Running(task) = self.state { Some(*task) } else { None }
-    }
-
-    fn is_restoring(&self) -> bool {
-        matches!(self.state, SeatState::Restoring)
-    }
-
-    fn is_done(&self) -> bool {
-        self.task().map_or(!self.is_restoring(), Task::is_done)
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.task().is_some_and(Task::is_at_end)
-    }
-}
-
-/// A thread that ends with the task's files at rest.
-fn restore_beside(index: usize, deliver: &Deliver, ground: Arc<Ground>, events: Sender<Event>) -> io::Result<()> {
-    let deliver = deliver.clone();
-    let name = format!("o{index}-{}", deliver.name);
-    let body = move || {
-        let restored = restore::restore(&deliver, &ground);
-        drop(events.send(Event::Restored(index, Box::new(restored))));
-    };
-    thread::spawn(&name, None, body).map(drop)
 }
 
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {

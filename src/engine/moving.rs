@@ -32,7 +32,7 @@ pub fn leave(
     let left = if has_id(&old, cut.output.dir_id) {
         log::info!("{}: what is owed to {} is finished there first", task.name, old.display());
         let before = Deliver { dir: old.clone(), ..task.clone() };
-        let restored = restore(&before, ground)?;
+        let restored = restore(&before, ground, None)?;
         settle(&before, &restored.places, &restored.maps, &restored.cut, (state_id, ground), true)?
     } else if is_at_rest(places, ground, &cut) {
         log::warn!("{}: {} is not there any more; nothing is owed to it", task.name, old.display());

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::Event;
 use super::board::Board;
 use crate::ctl::protocol::Status;
+use crate::flow::cluster::Target;
 use crate::flow::span::Counts;
 use crate::sys::signal::Signal;
 
@@ -16,6 +17,21 @@ use crate::sys::signal::Signal;
 pub enum Order {
     /// Ends the run in order, as SIGTERM does.
     Stop,
+    /// Reads the configuration again and applies it, all or nothing, as SIGHUP does; answered by the line of the
+    /// generation, and a line for each change, or by all problems.
+    Reload,
+    /// This task reads nothing more. It keeps its threads and its checkpoints, and stays paused over a reload; a restart
+    /// of the process resumes it.
+    Pause(String),
+    Resume(String),
+    /// A partition goes on at another place, which is durable before anything is read there. What was skipped, or comes
+    /// a second time, is the operator's affair.
+    Seek {
+        task: String,
+        topic: String,
+        partition: i32,
+        to: Target,
+    },
 }
 
 /// What became of an order, or why it was refused; a line for the operator.
@@ -61,8 +77,11 @@ impl Remote {
     /// The order was refused; nobody answered within `patience`.
     pub fn order(&self, order: Order, patience: Duration) -> Answer {
         let (answer, answered) = bounded(1);
-        let gone = |_| "the program is about to end".to_string();
-        self.events.send_timeout(Event::Order(order, answer), patience).map_err(|e| gone(e.to_string()))?;
-        answered.recv_timeout(patience).map_err(|e| gone(e.to_string()))?
+        let sent = self.events.send_timeout(Event::Order(order, answer), patience);
+        sent.map_err(|_| "the program is about to end".to_string())?;
+        answered.recv_timeout(patience).map_err(|e| match e {
+            RecvTimeoutError::Timeout => format!("no answer within {patience:?}; it may still be done"),
+            RecvTimeoutError::Disconnected => "nothing came of it: the task or the program is ending".into(),
+        })?
     }
 }

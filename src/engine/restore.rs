@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::ground::{FileRow, Ground, Places, RestoreError, io_at, ours, spread_marks};
 use super::moving;
 use super::power_loss;
+use super::seek::{self, Place};
 use super::strict;
 use crate::conf::config::Deliver;
 use crate::flow::clock;
@@ -47,11 +48,11 @@ pub struct Restored {
     pub lock: file::Lock,
 }
 
-/// Brings the task's files and maps to rest.
+/// Brings the task's files and maps to rest; then moves a partition, where one is to go on elsewhere.
 ///
 /// # Errors
 /// What stands in the way, and what to do about it.
-pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError> {
+pub fn restore(task: &Deliver, ground: &Ground, sought: Option<&Place>) -> Result<Restored, RestoreError> {
     let began = Instant::now();
     let lock = take_dir(&task.dir, &ground.holder)?;
     let dir_id = dir_id(&task.dir)?;
@@ -106,7 +107,13 @@ pub fn restore(task: &Deliver, ground: &Ground) -> Result<Restored, RestoreError
     };
     // Durable before anything is fetched: topics, templates, mounts, and the set that these maps belong to.
     let rebuilt = std::mem::take(&mut cut.rebuilt);
+    if let Some(place) = sought {
+        let stood = seek::move_to(&mut cut, &maps, place).map_err(RestoreError::Refused)?;
+        let Place { topic, partition, offset } = place;
+        log::warn!("{}: {topic}/{partition} goes on at offset {offset} by order; it stood at {stood}", task.name);
+    }
     ground.store.commit(state_id, &cut)?;
+    seek::believe(&cut, &maps);
     let maps = Arc::new(maps);
     let new_topics = (known_topics..cut.topics.len()).map(|t| t as u16).collect();
     if rebuilt {
@@ -242,6 +249,7 @@ fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts:
     if committed < seen || committed + 1 < cut.number {
         return Err(OpenError::Damaged(format!("they are an old copy: they have seen checkpoint {committed} at most")));
     }
+    seek::believe(cut, &maps);
     strict::check_maps(&maps, cut).map_err(OpenError::Damaged)?;
     if !same_mounts {
         strict::check(&maps, cut, places).map_err(OpenError::Damaged)?;

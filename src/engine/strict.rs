@@ -58,10 +58,10 @@ pub fn check_maps(maps: &MapSet, cut: &Cut) -> Result<(), String> {
         slot.rows()?;
         slot.flight()?;
     }
-    let mut marks: HashMap<(u16, i32), (i64, u32)> = HashMap::new();
+    let mut marks: HashMap<(u16, i32), (u16, i64, u32)> = HashMap::new();
     for (index, ring) in maps.rings.iter().enumerate() {
         let mut see = |mark: Mark| {
-            marks.insert((mark.topic, mark.partition), (mark.next, mark.k));
+            marks.insert((mark.topic, mark.partition), (mark.seeks, mark.next, mark.k));
         };
         ring.marks().into_iter().flatten().for_each(&mut see);
         for entry in entries(ring)? {
@@ -74,7 +74,7 @@ pub fn check_maps(maps: &MapSet, cut: &Cut) -> Result<(), String> {
         }
     }
     let behind =
-        cut.sources.iter().find(|s| marks.get(&(s.topic, s.partition)).is_some_and(|place| *place < (s.next, s.k)));
+        cut.sources.iter().find(|s| marks.get(&(s.topic, s.partition)).is_some_and(|m| *m < (s.seeks, s.next, s.k)));
     match behind {
         Some(s) => Err(format!("{}/{} stands before the checkpoint", cut.topic_name(s.topic), s.partition)),
         None => Ok(()),

@@ -9,17 +9,21 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::board::View;
+use super::restore::writer_live;
 use super::summary::TaskSummary;
+use super::wiring::{Threads, reader_live};
+use crate::conf::config::Deliver;
 use crate::flow::clock;
 use crate::flow::gauge::Beat;
 use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::{Cut, Source};
 use crate::ledger::keeper::Kept;
 use crate::reader::kafka::Identity;
-use crate::reader::scout::{Ask, Found, Place};
+use crate::reader::scout::{self, Ask, Found, Place};
 use crate::reader::{self, Control, Topic};
 use crate::ring::set::MapSet;
 use crate::sys::file;
+use crate::transform::Program;
 use crate::writer;
 
 /// A pause that is not complete by then is withdrawn: a writer is blocked, and the flow goes on as far as it can.
@@ -46,24 +50,30 @@ enum Phase {
     Done,
 }
 
-/// A running task.
+/// A task with its threads.
 pub struct Task {
     pub(super) name: String,
+    /// The state that it goes on with: the same for a task of another name, another for the same with a new group.
+    pub(super) state_id: u64,
     pub(super) dir: PathBuf,
     pub(super) topics: Vec<String>,
     pub(super) maps: Arc<MapSet>,
+    pub(super) shared: Arc<reader::Shared>,
     pub(super) readers: Vec<ReaderEnd>,
     pub(super) writers: Vec<WriterEnd>,
     pub(super) keeper: Option<Sender<Box<Cut>>>,
     pub(super) scout: Option<Sender<Ask>>,
     /// Closed when the scout's thread has ended.
     pub(super) scout_end: Receiver<()>,
+    /// Until they are started.
+    pub(super) built: Threads,
     /// All but the scout's.
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) checkpoint_interval: Duration,
     pub(super) last: Cut,
     pub(super) flow: Flow,
-    pub(super) view: Arc<View>,
+    pub(super) gauge: Arc<Gauge>,
+    pub(super) scout_gauge: Arc<scout::Gauge>,
     pub(super) _lock: file::Lock,
 }
 
@@ -145,6 +155,32 @@ impl Flow {
 }
 
 impl Task {
+    /// Starts its threads, which tell the engine from now on.
+    ///
+    /// # Errors
+    /// The kernel has no room for another thread.
+    pub fn start(&mut self) -> Result<(), String> {
+        self.threads = std::mem::take(&mut self.built).spawn()?;
+        // Nobody joins the scout, the last one: it may be waiting for a broker.
+        self.threads.pop();
+        Ok(())
+    }
+
+    /// Takes over what may change while it runs.
+    pub fn set_live(&mut self, deliver: &Deliver, program: &Arc<Program>) {
+        self.checkpoint_interval = deliver.checkpoint_interval;
+        self.flow.due = self.flow.due.min(Instant::now() + deliver.checkpoint_interval);
+        self.shared.failures_max.store(deliver.failures_max, Ordering::Relaxed);
+        let live = reader_live(deliver, program.clone());
+        self.readers.iter().for_each(|reader| reader.gauge.live.put(Some(live.clone())));
+        self.writers.iter().for_each(|writer| writer.gauge.live.put(Some(writer_live(deliver))));
+    }
+
+    /// Its readers take no further batch, or go on; checkpoints go on in either case.
+    pub fn set_paused(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
+    }
+
     pub fn is_done(&self) -> bool {
         matches!(self.flow.phase, Phase::Done)
     }
@@ -160,8 +196,32 @@ impl Task {
         sum.since(self.flow.began)
     }
 
+    /// The index of a topic of which this partition has a place.
+    pub fn known(&self, topic: &str, partition: i32) -> Option<u16> {
+        let is_it = |s: &&Source| self.topics.get(usize::from(s.topic)).is_some_and(|t| t == topic);
+        self.last.sources.iter().filter(is_it).find(|s| s.partition == partition).map(|s| s.topic)
+    }
+
+    /// # Errors
+    /// The scout is behind, because it waits for a broker.
+    pub fn ask(&self, ask: Ask) -> Result<(), TrySendError<Ask>> {
+        self.scout.as_ref().map_or(Ok(()), |scout| scout.try_send(ask))
+    }
+
     pub fn view(&self) -> Arc<View> {
-        self.view.clone()
+        Arc::new(View {
+            name: self.name.clone(),
+            dir: self.dir.clone(),
+            topics: self.topics.clone(),
+            began: self.flow.began,
+            readers: self.readers.iter().map(|r| r.gauge.clone()).collect(),
+            writers: self.writers.iter().map(|w| w.gauge.clone()).collect(),
+            scout: self.scout_gauge.clone(),
+            task: self.gauge.clone(),
+            shared: self.shared.clone(),
+            rings: self.maps.rings.clone(),
+            queues: self.writers.iter().map(|w| w.queue.clone()).collect(),
+        })
     }
 
     pub fn stop(&mut self) {
@@ -235,7 +295,7 @@ impl Task {
             reader::Event::Broken { topic, partition, offset, reason } => {
                 let topic = self.topics.get(usize::from(topic)).map_or("?", String::as_str);
                 let broken = format!("{topic}/{partition} at offset {offset}: {reason}");
-                self.view.task.broken.lock().unwrap_or_else(PoisonError::into_inner).push(broken.clone());
+                self.gauge.broken.lock().unwrap_or_else(PoisonError::into_inner).push(broken.clone());
                 self.flow.broken.push(broken);
                 Ok(())
             }
@@ -255,7 +315,8 @@ impl Task {
             Found::Identity(found) => self.compare(&found),
             Found::Bounds(bounds) => self.tell_readers(|_| Control::Bounds(bounds.clone())),
             Found::Ends(places) => self.flow.ends = Some(places),
-            Found::Complete => {}
+            // The engine's.
+            Found::Target(_) | Found::Complete => {}
         }
         Ok(())
     }
@@ -292,7 +353,7 @@ impl Task {
     }
 
     pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {
-        self.view.task.keeping.end();
+        self.gauge.keeping.end();
         let cut = match kept {
             Kept::Committed(cut) => *cut,
             Kept::Postponed(what) => {
@@ -312,7 +373,7 @@ impl Task {
             }
         };
         log::debug!("{}: checkpoint {} is durable", self.name, cut.number);
-        self.view.task.note_kept(cut.number);
+        self.gauge.note_kept(cut.number);
         self.forget_sealed(&cut);
         self.assign_added();
         let places = cut.sources.iter().map(|s| Place { topic: s.topic, partition: s.partition, offset: s.next });
@@ -342,7 +403,7 @@ impl Task {
             self.tell_readers(|_| Control::Resume);
         }
         let keeper = self.keeper.as_ref().ok_or("the keeper is gone")?;
-        self.view.task.keeping.begin();
+        self.gauge.keeping.begin();
         keeper.try_send(Box::new(cut)).map_err(|_| format!("{}: the keeper does not take the cut", self.name))
     }
 

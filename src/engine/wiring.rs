@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::board::View;
 use super::restore::{Restored, keeper_settings, writer_settings};
+use super::seat::Id;
 use super::task::{self, Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
@@ -48,77 +48,65 @@ impl Cores {
         Cores { cores, next: 0 }
     }
 
-    fn take(&mut self) -> Option<usize> {
-        let core = self.cores.get(self.next % self.cores.len().max(1)).copied();
-        self.next += 1;
-        core
+    /// The next `count` of them.
+    pub fn take(&mut self, count: usize) -> Vec<Option<usize>> {
+        let core = |at: usize| self.cores.get(at % self.cores.len().max(1)).copied();
+        let taken = (self.next..self.next + count).map(core).collect();
+        self.next += count;
+        taken
     }
 }
 
 /// What a task shares with the rest of the program.
 pub struct Wires {
-    /// The task's number in its events.
-    pub index: usize,
+    /// The number of the task's seat, which its events carry.
+    pub seat: Id,
     pub events: Sender<Event>,
     pub store: Arc<Store>,
     pub program: Arc<Program>,
+    /// For each writer and reader, in this order.
+    pub cores: Vec<Option<usize>>,
 }
 
-/// Builds and starts a task.
+/// Builds a task with its threads, which are still to be started. May take its time.
 ///
 /// # Errors
-/// Which part cannot be built; no thread of the task runs then.
-pub fn start(
-    deliver: &Deliver,
-    restored: Restored,
-    wires: Wires,
-    mode: Mode,
-    cores: &mut Cores,
-) -> Result<Task, String> {
+/// Which part cannot be built.
+pub fn build(deliver: &Deliver, restored: Restored, mut wires: Wires, mode: Mode) -> Result<Task, String> {
     let topics: Vec<String> = restored.cut.topics.iter().map(|t| t.name.clone()).collect();
     restored.maps.rings.iter().for_each(|ring| ring.set_topics(&topics));
+    let cores = std::mem::take(&mut wires.cores).into_iter();
     let mut bench = Bench { deliver, restored: &restored, wires: &wires, cores, threads: Threads::default() };
-    let (shared, scout_gauge) = (Arc::new(reader::Shared::default()), Arc::new(scout::Gauge::default()));
     let writers = bench.writers()?;
+    let shared = bench.shared();
+    let scout_gauge = Arc::new(scout::Gauge::default());
     let readers = bench.readers(&topics, &writers, &shared)?;
     let keeper = bench.keeper()?;
     let (scout, scout_end) = bench.scout(&topics, mode, scout_gauge.clone())?;
-    let mut threads = bench.threads.spawn()?;
-    // Nobody joins the scout, the last one: it may be waiting for a broker.
-    threads.pop();
-    let Restored { maps, cut, lock, .. } = restored;
+    let built = bench.threads;
+    let Restored { state_id, maps, cut, lock, .. } = restored;
     let rows = || maps.rings.iter().flat_map(|ring| ring.marks()).flatten();
     let in_rings: Vec<_> = rows().map(|m| (m.topic, m.partition)).collect();
     let gauge = task::Gauge::default();
     gauge.note_kept(cut.number);
-    let flow = Flow::new(counts_of(rows()), deliver.checkpoint_interval);
-    let view = Arc::new(View {
-        name: deliver.name.clone(),
-        dir: deliver.dir.clone(),
-        topics: topics.clone(),
-        began: flow.began,
-        readers: readers.iter().map(|r| r.gauge.clone()).collect(),
-        writers: writers.iter().map(|w| w.gauge.clone()).collect(),
-        scout: scout_gauge,
-        task: Arc::new(gauge),
-        shared,
-        rings: maps.rings.clone(),
-        queues: writers.iter().map(|w| w.queue.clone()).collect(),
-    });
     let durable = cut.sources.iter().filter(|s| !in_rings.contains(&(s.topic, s.partition))).copied().collect();
     let mut task = Task {
         name: deliver.name.clone(),
+        state_id,
         dir: deliver.dir.clone(),
         topics,
-        flow,
-        view,
+        flow: Flow::new(counts_of(rows()), deliver.checkpoint_interval),
+        gauge: Arc::new(gauge),
+        scout_gauge,
         maps,
+        shared,
         readers,
         writers,
         keeper: Some(keeper),
         scout: Some(scout),
         scout_end,
-        threads,
+        built,
+        threads: Vec::new(),
         checkpoint_interval: deliver.checkpoint_interval,
         last: cut,
         _lock: lock,
@@ -132,7 +120,7 @@ struct Bench<'a> {
     deliver: &'a Deliver,
     restored: &'a Restored,
     wires: &'a Wires,
-    cores: &'a mut Cores,
+    cores: std::vec::IntoIter<Option<usize>>,
     threads: Threads,
 }
 
@@ -146,12 +134,20 @@ impl Bench<'_> {
             let queue = messages.clone();
             let settings = writer_settings(self.deliver, places, index);
             let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, gauge.clone())?;
-            self.threads.add(writer_name(index, &self.deliver.name), self.cores.take(), move || {
+            self.threads.add(writer_name(index, &self.deliver.name), self.cores.next().flatten(), move || {
                 writer.run(&messages);
             });
             ends.push(WriterEnd { inbox, gauge, queue });
         }
         Ok(ends)
+    }
+
+    fn shared(&self) -> Arc<reader::Shared> {
+        let shared = Arc::new(reader::Shared::default());
+        let parked = counts_of(self.restored.maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
+        shared.failures.store(parked, Ordering::Relaxed);
+        shared.failures_max.store(self.deliver.failures_max, Ordering::Relaxed);
+        shared
     }
 
     fn readers(
@@ -161,23 +157,25 @@ impl Bench<'_> {
         shared: &Arc<reader::Shared>,
     ) -> Result<Vec<ReaderEnd>, String> {
         let maps = &self.restored.maps;
-        let parked = counts_of(maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
-        shared.failures.store(parked, Ordering::Relaxed);
-        shared.failures_max.store(self.deliver.failures_max, Ordering::Relaxed);
         let mut ends = Vec::new();
         for index in 0..self.deliver.readers {
             let gauge = Arc::new(reader::Gauge::default());
             let (control, commands) = bounded(CONTROL_MAX);
-            let (events, task) = (self.wires.events.clone(), self.wires.index);
+            let (events, seat) = (self.wires.events.clone(), self.wires.seat);
             let wires = reader::Wires {
                 control: commands,
                 writers: writers.iter().map(|w| w.inbox.clone()).collect(),
-                report: Box::new(move |event| drop(events.send(Event::Reader(task, index, event)))),
+                report: Box::new(move |event| drop(events.send(Event::Reader(seat, index, event)))),
             };
-            let settings = self.reader_settings(index, topics)?;
+            let settings = reader::Settings {
+                deadly: self.restored.deadly.clone(),
+                ..reader_settings(self.deliver, index, topics, &self.wires.program)?
+            };
             let gauges = (gauge.clone(), shared.clone());
             let reader = Reader::new(settings, maps, wires, gauges)?;
-            self.threads.add(reader_name(index, &self.deliver.name), self.cores.take(), move || reader.run());
+            self.threads.add(reader_name(index, &self.deliver.name), self.cores.next().flatten(), move || {
+                reader.run();
+            });
             ends.push(ReaderEnd { control, gauge, partitions: maps.rings[index].marks().len(), at_end: false });
         }
         Ok(ends)
@@ -188,8 +186,8 @@ impl Bench<'_> {
         let settings = keeper_settings(self.deliver, places, *state_id);
         let keeper = Keeper::new(settings, self.wires.store.clone(), maps.clone(), cut).map_err(|e| e.to_string())?;
         let (cuts, taken) = bounded(1);
-        let (events, task) = (self.wires.events.clone(), self.wires.index);
-        let report = move |kept| drop(events.send(Event::Keeper(task, kept)));
+        let (events, seat) = (self.wires.events.clone(), self.wires.seat);
+        let report = move |kept| drop(events.send(Event::Keeper(seat, kept)));
         self.threads.add(format!("k-{}", self.deliver.name), None, move || keeper.run(&taken, report));
         Ok(cuts)
     }
@@ -216,8 +214,8 @@ impl Bench<'_> {
         let (asks, asked) = bounded(ASKS_MAX);
         let known = self.restored.cut.sources.iter().map(|s| (s.topic, s.partition)).collect();
         asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;
-        let (events, task) = (self.wires.events.clone(), self.wires.index);
-        let report = move |found| drop(events.send(Event::Scout(task, found)));
+        let (events, seat) = (self.wires.events.clone(), self.wires.seat);
+        let report = move |found| drop(events.send(Event::Scout(seat, found)));
         let (alive, end) = bounded(1);
         self.threads.add(format!("s-{}", self.deliver.name), None, move || {
             scout.run(&asked, report);
@@ -225,27 +223,32 @@ impl Bench<'_> {
         });
         Ok((asks, end))
     }
+}
 
-    fn reader_settings(&self, index: usize, topics: &[String]) -> Result<reader::Settings, String> {
-        let deliver = self.deliver;
-        let dormant = (0..topics.len()).filter(|t| !deliver.topics.contains(&topics[*t]));
-        Ok(reader::Settings {
-            task: deliver.name.clone(),
-            index,
-            cluster: deliver.cluster.clone(),
-            group_id: deliver.group_id.clone(),
-            topics: topics.to_vec(),
-            dormant: dormant.map(|t| t as u16).collect(),
-            transform: deliver.transform == config::Transform::Te,
-            rules: Rules {
-                template: Template::parse(&deliver.file_name)?,
-                lane: LaneRule::new(deliver.lanes, deliver.deliver_by.clone()),
-                writers: deliver.writers,
-            },
-            deadly: self.restored.deadly.clone(),
-            live: reader_live(deliver, self.wires.program.clone()),
-        })
-    }
+/// What a reader is built from. Only what is `live` in it may change while it runs.
+pub fn reader_settings(
+    deliver: &Deliver,
+    index: usize,
+    topics: &[String],
+    program: &Arc<Program>,
+) -> Result<reader::Settings, String> {
+    let dormant = (0..topics.len()).filter(|t| !deliver.topics.contains(&topics[*t]));
+    Ok(reader::Settings {
+        task: deliver.name.clone(),
+        index,
+        cluster: deliver.cluster.clone(),
+        group_id: deliver.group_id.clone(),
+        topics: topics.to_vec(),
+        dormant: dormant.map(|t| t as u16).collect(),
+        transform: deliver.transform == config::Transform::Te,
+        rules: Rules {
+            template: Template::parse(&deliver.file_name)?,
+            lane: LaneRule::new(deliver.lanes, deliver.deliver_by.clone()),
+            writers: deliver.writers,
+        },
+        deadly: Vec::new(),
+        live: reader_live(deliver, program.clone()),
+    })
 }
 
 /// Of one reader.
@@ -277,7 +280,7 @@ fn counts_of(marks: impl Iterator<Item = Mark>) -> Counts {
 
 /// Threads that are built and not yet running.
 #[derive(Default)]
-struct Threads {
+pub struct Threads {
     built: Vec<Built>,
 }
 
@@ -289,7 +292,9 @@ impl Threads {
         self.built.push((name, core, Box::new(body)));
     }
 
-    fn spawn(self) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+    /// # Errors
+    /// The kernel has no room for another thread.
+    pub fn spawn(self) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
         let spawn = |(name, core, body): Built| {
             thread::spawn(&name, core, body).map_err(|e| format!("cannot start thread {name}: {e}"))
         };

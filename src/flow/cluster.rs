@@ -8,6 +8,14 @@ pub struct Cluster {
     pub librdkafka: Vec<(String, String)>,
 }
 
+/// Where an operator wants a partition to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Offset(i64),
+    /// Milliseconds since the epoch: the first record at or after it.
+    Timestamp(i64),
+}
+
 /// Where a partition without a stored offset begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod gauge;
+pub mod left;
 pub mod name;
 pub mod problem;
 pub mod record;

@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::cluster::Cluster;
 use crate::flow::gauge::{Beat, Histogram};
+use crate::flow::left::Left;
 use crate::flow::problem::LastError;
 use crate::flow::span::{Counts, Mark};
 use crate::ring::layout::Work;
@@ -66,8 +67,6 @@ pub enum Control {
     /// Publish what is in hand and rest; answered by [`Event::Paused`] with the same number once the ring is empty.
     Pause(u64),
     Resume,
-    /// From the next batch on.
-    Live(Box<Live>),
     Stop,
 }
 
@@ -110,8 +109,10 @@ pub enum Event {
 pub struct Shared {
     /// Records in the failure queue.
     pub failures: AtomicU64,
-    /// So many it may hold. It may change at any time: a reader that waits for room sees it.
+    /// So many it may hold. A reader that waits for room sees it change.
     pub failures_max: AtomicU64,
+    /// The operator wants nothing to be read from the next batch on.
+    pub paused: AtomicBool,
 }
 
 impl Shared {
@@ -140,6 +141,8 @@ pub struct Gauge {
     /// Kafka's timestamp of the newest record taken, milliseconds since the epoch.
     pub newest_ms: AtomicI64,
     pub last_error: LastError,
+    /// New values of the keys that may change.
+    pub live: Left<Option<Live>>,
     standings: Mutex<Vec<Standing>>,
 }
 

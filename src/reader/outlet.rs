@@ -35,7 +35,7 @@ pub struct Outlet {
     maps: Arc<MapSet>,
     wires: Wires,
     pub gauge: Arc<Gauge>,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
     /// Control that came while something else was waited for.
     later: VecDeque<Control>,
     /// A pause that waits for messages to be sent.

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Bounds;
 use super::kafka::{Catalog, FetchError, From, Identity};
-use crate::flow::cluster::{Cluster, Start};
+use crate::flow::cluster::{Cluster, Start, Target};
 
 /// How often topics are looked at while one of them is missing or no broker answers.
 const LOOK_SOON: Duration = Duration::from_millis(500);
@@ -54,6 +54,8 @@ pub enum Ask {
     Known(Vec<(u16, i32)>),
     /// Where do the logs of these (topic, partition) begin and end? Asked until a broker answers.
     Bounds(Vec<(u16, i32)>),
+    /// Which offset of a (topic, partition) is meant? Asked once.
+    Target(u16, i32, Target),
     /// Commit to the group. Newer asks overtake older ones.
     Commit(Vec<Place>),
 }
@@ -67,6 +69,8 @@ pub enum Found {
     Begins(Vec<Place>),
     /// The answer to [`Ask::Bounds`].
     Bounds(Vec<Bounds>),
+    /// The answer to [`Ask::Target`], or why there is none.
+    Target(Result<Place, String>),
     /// The ends of all partitions at this moment.
     Ends(Vec<Place>),
     /// All topics exist and every partition of them has been told.
@@ -144,7 +148,7 @@ impl Scout {
         loop {
             match asks.recv_deadline(look_at) {
                 Ok(ask) => {
-                    self.answer(ask, asks);
+                    self.answer(ask, asks, &report);
                     if !self.unbounded.is_empty() {
                         look_at = Instant::now();
                     }
@@ -161,12 +165,15 @@ impl Scout {
         }
     }
 
-    fn answer(&mut self, ask: Ask, asks: &Receiver<Ask>) {
+    fn answer(&mut self, ask: Ask, asks: &Receiver<Ask>, report: &impl Fn(Found)) {
         let mut newest = None;
         for ask in std::iter::once(ask).chain(asks.try_iter()) {
             match ask {
                 Ask::Known(partitions) => self.known.extend(partitions),
                 Ask::Bounds(partitions) => self.unbounded.extend(partitions),
+                Ask::Target(topic, partition, target) => {
+                    report(Found::Target(self.target(topic, partition, target)));
+                }
                 Ask::Commit(places) => newest = Some(places),
             }
         }
@@ -178,6 +185,20 @@ impl Scout {
                 log::warn!("{}: {e}; the offsets are safe here, only lag tools see older ones", self.settings.task);
             }
         }
+    }
+
+    fn target(&self, topic: u16, partition: i32, target: Target) -> Result<Place, String> {
+        let name = self.settings.topics.get(usize::from(topic)).map_or("", String::as_str);
+        let offset = match target {
+            Target::Timestamp(ms) => self.catalog.resolve(name, partition, Start::Timestamp(ms)),
+            Target::Offset(offset) => match self.catalog.bounds(name, partition) {
+                Ok((low, high)) if !(low..=high).contains(&offset) => {
+                    return Err(format!("{name}/{partition} holds offsets {low} to {high}, not {offset}"));
+                }
+                other => other.map(|_| offset),
+            },
+        };
+        offset.map(|offset| Place { topic, partition, offset }).map_err(|e| e.to_string())
     }
 
     /// Brokers that tell no ids, as librdkafka's mock, do not answer the question, or refuse it; where none was told

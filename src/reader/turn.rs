@@ -16,8 +16,8 @@ use crate::ring::publish::{Publisher, RUNS_OWED_MAX};
 use crate::ring::recover;
 use crate::ring::set::MapSet;
 
-/// Wait of a reader that has no partition yet.
-const NOTHING_TO_READ: Duration = Duration::from_millis(50);
+/// Longest wait of a reader that is not to read now; then it looks again.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often a reader says where it stands.
 const STAND: Duration = Duration::from_secs(1);
 
@@ -29,6 +29,8 @@ pub struct Reader {
     due: Instant,
     /// When it says where it stands.
     stand_at: Instant,
+    /// Nothing is assigned, by order.
+    paused: bool,
 }
 
 /// What a record passes over, and the partitions it comes from.
@@ -95,7 +97,7 @@ impl Reader {
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
         };
-        Ok(Reader { fetch, desk, due: Instant::now(), stand_at: Instant::now() })
+        Ok(Reader { fetch, desk, due: Instant::now(), stand_at: Instant::now(), paused: false })
     }
 
     /// Until told to stop.
@@ -108,20 +110,17 @@ impl Reader {
     /// wait -> take a batch -> work -> account.
     fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
-            if matches!(control, Control::Live(_)) {
-                // The next batch may be due earlier by another rate_limit.
-                self.due = Instant::now();
-            }
             if self.desk.obey(control)? {
                 self.assign();
             }
         }
+        self.take_live();
         self.desk.outlet.free();
-        if self.desk.partitions.is_empty() {
-            return self.desk.outlet.wait(NOTHING_TO_READ);
+        if self.paused || self.desk.partitions.is_empty() {
+            return self.desk.outlet.wait(LOOK);
         }
         if let Some(left) = self.due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            return self.desk.outlet.wait(left);
+            return self.desk.outlet.wait(left.min(LOOK));
         }
         self.desk.now_ms = clock::now_ms();
         let mut batch = self.fetch.next_batch(self.desk.settings.live.poll_timeout);
@@ -160,6 +159,20 @@ impl Reader {
         self.desk.outlet.gauge.set_standings(wanted.map(standing).collect());
     }
 
+    /// Between two batches: what the operator has changed.
+    fn take_live(&mut self) {
+        if let Some(live) = self.desk.outlet.gauge.live.take() {
+            // By another rate_limit the next batch may be due earlier.
+            self.due = Instant::now();
+            self.desk.tools.set(&live);
+            self.desk.settings.live = live;
+        }
+        let paused = self.desk.outlet.shared.paused.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.assign();
+        }
+    }
+
     /// `rate_limit`: when the next batch is due. What was not taken in quiet times is not made up for later.
     fn slow_down(&mut self, taken: usize) {
         let rate_limit = self.desk.settings.live.rate_limit;
@@ -172,7 +185,8 @@ impl Reader {
     /// assignment; should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
         let marks = self.desk.outlet.publisher.marks();
-        let is_live = |m: &Mark, p: &Partition| p.state == State::Live && self.desk.topic_is_same(m.topic);
+        let is_live =
+            |m: &Mark, p: &Partition| !self.paused && p.state == State::Live && self.desk.topic_is_same(m.topic);
         let live = marks.iter().zip(&self.desk.partitions).filter(|(m, p)| is_live(m, p));
         let places: Vec<From<'_>> = live
             .map(|(m, _)| From {
@@ -192,10 +206,6 @@ impl Desk {
     /// True where the assignment has changed.
     fn obey(&mut self, control: Control) -> Result<bool, Stopped> {
         match control {
-            Control::Live(live) => {
-                self.tools.set(&live);
-                self.settings.live = *live;
-            }
             Control::EndAt(ends) => {
                 self.ends_known = true;
                 for (topic, partition, end) in ends {

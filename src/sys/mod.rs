@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 pub mod file;
+pub mod inotify;
 pub mod mmap;
 pub mod notify;
 pub mod process;

@@ -1,6 +1,6 @@
 //! What comes to a writer, and how much of it makes a batch.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -28,21 +28,6 @@ pub struct Batch {
     pub entries: Vec<(usize, u64)>,
     /// When the records of each entry were born, and the lines of them that are this writer's.
     pub births: Vec<(i64, u64)>,
-}
-
-/// Left for a writer to take when it comes by, the newest only. Not a message: a writer that waits for its disk or for
-/// a free row does not come to its messages.
-#[derive(Debug, Default)]
-pub struct Left<T>(Mutex<T>);
-
-impl<T: Default> Left<T> {
-    pub fn put(&self, value: T) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
-    }
-
-    pub fn take(&self) -> T {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// Waits for the first message and takes what else has come; nothing after a while without any, `None` at the end.

@@ -16,10 +16,11 @@ use crossbeam_channel::Receiver;
 
 pub use batch::Recovered;
 pub use files::route_key;
-pub use inbox::{Left, Message};
+pub use inbox::Message;
 
 use crate::flow::clock;
 use crate::flow::gauge::{Beat, Histogram};
+use crate::flow::left::Left;
 use crate::flow::name::Rotate;
 use crate::flow::problem::LastError;
 use crate::ring::layout::Ring;
