@@ -209,6 +209,7 @@ mod tests {
             timestamp_ms: 0,
             parked_ms: 0,
             attempts: 1,
+            whole: true,
             bytes: 0,
             payload: Vec::new(),
         };

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The failure queue as a source: a topic's index that no topic has. Its `next` is a place in the queue's segments, and
+/// `k` counts the records of the entry there, as with a value in Kafka. It counts what it tried again, apart from all
+/// partitions: consumed = written + filtered (or cleared) + parked again. Entries that only moved on count nothing.
+pub const QUEUE: u16 = u16::MAX;
+
 /// The four ends of a record. `consumed = written + filtered + parked` always holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
@@ -47,7 +52,8 @@ pub struct Mark {
     pub next: i64,
     /// Records of the value at `next` that are taken already (a value may hold several).
     pub k: u32,
-    /// Leader epoch of the last record taken; -1 where unknown.
+    /// Leader epoch of the last record taken; -1 where unknown. Of the failure queue: records that unpacking brought
+    /// beside the first one of their entry.
     pub epoch: i32,
     /// Sums since the task's state began.
     pub counts: Counts,
@@ -55,6 +61,11 @@ pub struct Mark {
 
 impl Mark {
     pub const WORDS: usize = 8;
+
+    /// Of a partition in Kafka, not of the failure queue.
+    pub fn is_of_kafka(&self) -> bool {
+        self.topic != QUEUE
+    }
 
     /// The form in maps: seven words and a checksum.
     pub fn words(&self) -> [u64; Mark::WORDS] {
@@ -78,6 +89,19 @@ impl Mark {
             counts: Counts { consumed: w[3], written: w[4], filtered: w[5], parked: w[6] },
         })
     }
+}
+
+/// Records in the failure queue, by what all marks of a task count.
+pub fn queued(marks: impl IntoIterator<Item = Mark>) -> u64 {
+    let (mut came, mut went) = (0, 0);
+    for mark in marks {
+        came += mark.counts.parked;
+        if !mark.is_of_kafka() {
+            // Each entry that was taken out; records beside its first one were never in the queue.
+            went += mark.counts.consumed.saturating_sub(mark.epoch.max(0) as u64);
+        }
+    }
+    u64::saturating_sub(came, went)
 }
 
 /// CRC-32 over words in little-endian order, with a set bit above it so that zeroed memory never passes.
@@ -117,6 +141,20 @@ mod tests {
     fn zeroed_memory_is_no_mark() {
         assert_eq!(Mark::from_words(&[0; Mark::WORDS]), None);
         assert_ne!(Mark::default().words(), [0; Mark::WORDS]);
+    }
+
+    #[test]
+    fn the_queue_holds_what_was_parked_and_not_taken_out() {
+        let of = |topic, epoch, consumed, written, filtered, parked| {
+            let counts = Counts { consumed, written, filtered, parked };
+            assert!(counts.balance());
+            Mark { topic, epoch, counts, ..Mark::default() }
+        };
+        let live = [of(0, 7, 90, 80, 0, 10), of(1, -1, 5, 0, 0, 5)];
+        assert_eq!(queued(live), 15);
+        // Four entries were tried again: a line, a filtered one, one parked again, one that held a line and a bad one.
+        let queue = of(QUEUE, 1, 5, 2, 1, 2);
+        assert_eq!(queued(live.into_iter().chain([queue])), 13);
     }
 
     #[test]

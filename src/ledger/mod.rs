@@ -5,6 +5,7 @@
 pub mod cut;
 pub mod failures;
 pub mod keeper;
+pub mod queue;
 pub mod snapshot;
 pub mod store;
 pub mod witness;
