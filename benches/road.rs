@@ -120,10 +120,7 @@ impl Road {
             index: 0,
             dir: dir.join("out"),
             failures_dir: dir.join("failures"),
-            timezone_s: 0,
-            rotate: Rotate::None,
-            rotate_size: 0,
-            min_free: 0,
+            live: writer::Live { timezone_s: 0, rotate: Rotate::None, rotate_size: 0, min_free: 0 },
         };
         std::fs::create_dir(&settings.dir)?;
         let writer = Writer::new(settings, maps.rings.clone(), &maps.slots, Arc::default())?;

@@ -30,7 +30,23 @@ pub struct TaskStatus {
     pub paused: bool,
     /// Of this run.
     pub counts: Counts,
+    pub queue: QueueStatus,
     pub threads: Vec<ThreadStatus>,
+}
+
+/// A failure queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Records in it.
+    pub failures: u64,
+    /// A retry or clear is under way; what follows is of this one, else of the last one.
+    pub running: bool,
+    /// Parked records that it has to come by.
+    pub goal: u64,
+    /// Those that it has come by.
+    pub done: u64,
+    /// What became of those that it was asked for; cleared ones are filtered.
+    pub counts: Counts,
 }
 
 /// A thread at one moment.

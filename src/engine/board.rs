@@ -9,10 +9,10 @@ use crossbeam_channel::Receiver;
 
 use super::task;
 use super::wiring::{reader_name, writer_name};
-use crate::ctl::protocol::{Status, TaskStatus, ThreadStatus};
+use crate::ctl::protocol::{QueueStatus, Status, TaskStatus, ThreadStatus};
 use crate::flow::gauge::Beat;
 use crate::flow::span::Counts;
-use crate::reader::{Standing, scout};
+use crate::reader::{JobProgress, Standing, scout};
 use crate::ring::layout::Ring;
 use crate::{reader, writer};
 
@@ -37,6 +37,7 @@ pub struct View {
     pub writers: Vec<Arc<writer::Gauge>>,
     pub scout: Arc<scout::Gauge>,
     pub task: Arc<task::Gauge>,
+    /// The failure queue, and what is done with it.
     pub shared: Arc<reader::Shared>,
     /// One for each reader.
     pub rings: Vec<Arc<Ring>>,
@@ -139,10 +140,12 @@ impl View {
         let writers = self.writers.iter().enumerate();
         let readers = readers.map(|(i, g)| thread(reader_name(i, &self.name), &g.blocked, g.last_error.get()));
         let writers = writers.map(|(i, g)| thread(writer_name(i, &self.name), &g.blocked, g.last_error.get()));
+        let JobProgress { running, goal, done, counts } = self.shared.job();
         TaskStatus {
             name: self.name.clone(),
             paused: self.shared.paused.load(Ordering::Relaxed),
             counts: self.counts(),
+            queue: QueueStatus { failures: self.shared.failures.load(Ordering::Relaxed), running, goal, done, counts },
             threads: readers.chain(writers).collect(),
         }
     }

@@ -9,6 +9,7 @@ mod moving;
 mod orders;
 mod power_loss;
 mod progress;
+mod queue;
 mod reload;
 mod remote;
 mod restore;
@@ -330,7 +331,10 @@ impl Engine {
             Ok(task)
         });
         match started {
-            Ok(task) => {
+            Ok(mut task) => {
+                if self.board.generation() > 1 {
+                    task.retry_after_reload();
+                }
                 self.board.hang(task.view());
                 seat.state = State::Running(Box::new(task));
             }

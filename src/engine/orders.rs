@@ -1,7 +1,10 @@
 //! What the operator wants of the running program, and what a new configuration makes of it.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Sender;
 
+use super::queue::Asked;
 use super::reload::{self, Step};
 use super::seat::{Id, Seat, Seek, State};
 use super::seek::Place;
@@ -9,6 +12,7 @@ use super::watch::{self, Found};
 use super::{Answer, Engine, Order};
 use crate::conf::Loaded;
 use crate::flow::cluster::Target;
+use crate::ledger::queue::Job;
 use crate::reader::scout::{self, Ask};
 
 impl Engine {
@@ -28,6 +32,8 @@ impl Engine {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            Order::Retry { task, filter } => return self.order_job(task.as_deref(), &Job::new(false, filter), answer),
+            Order::Clear { task, filter } => return self.order_job(task.as_deref(), &Job::new(true, filter), answer),
         };
         let _ = answer.try_send(told);
     }
@@ -42,6 +48,31 @@ impl Engine {
             format!("{name} {}", if paused { "is paused: it reads nothing until it is resumed" } else { "runs" });
         log::info!("{told}");
         Ok(told)
+    }
+
+    /// One task's failure queue, or all of them: none is touched where one refuses.
+    fn order_job(&mut self, task: Option<&str>, job: &Job, answer: Sender<Answer>) {
+        let refuse = |what: String| {
+            let _ = answer.try_send(Err(what));
+        };
+        if let Err(what) = job.filter.check() {
+            return refuse(what);
+        }
+        let mut tasks = Vec::new();
+        for seat in self.seats.wanted().filter(|seat| task.is_none_or(|name| seat.deliver.name == name)) {
+            let State::Running(task) = &mut seat.state else {
+                return refuse(format!("{} is still starting; ask again", seat.deliver.name));
+            };
+            if let Err(what) = task.job_may_begin() {
+                return refuse(what);
+            }
+            tasks.push(task);
+        }
+        if tasks.is_empty() {
+            return refuse(task.map_or_else(|| "there is no task".into(), no_task));
+        }
+        let asked = Arc::new(Asked::new(answer, job.clear));
+        tasks.into_iter().for_each(|task| task.order_job(job.clone(), Some(asked.clone())));
     }
 
     /// The scout says first what place is meant.
@@ -140,6 +171,7 @@ impl Engine {
                 let Seat { deliver, program, state, .. } = seat;
                 if let State::Running(task) = state {
                     task.set_live(deliver, program);
+                    task.retry_after_reload();
                 }
             }
             (_, None, Some(task)) => self.seats.add(task, program),

@@ -10,6 +10,7 @@ use super::board::Board;
 use crate::ctl::protocol::Status;
 use crate::flow::cluster::Target;
 use crate::flow::span::Counts;
+use crate::ledger::failures::Filter;
 use crate::sys::signal::Signal;
 
 /// What the engine may be told while it runs.
@@ -31,6 +32,17 @@ pub enum Order {
         topic: String,
         partition: i32,
         to: Target,
+    },
+    /// Parked records through the transform again, of one task or of all. Answered at the end of it, which may be long
+    /// after; the board shows how far it is.
+    Retry {
+        task: Option<String>,
+        filter: Filter,
+    },
+    /// Removes parked records; the answer is their number.
+    Clear {
+        task: Option<String>,
+        filter: Filter,
     },
 }
 

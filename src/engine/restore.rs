@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::ground::{FileRow, Ground, Places, RestoreError, io_at, ours, spread_marks};
@@ -96,7 +97,7 @@ pub fn restore(task: &Deliver, ground: &Ground, sought: Option<&Place>) -> Resul
     let (maps, deadly) = match opened {
         Ok(maps) => {
             cut.number = cut.number.max(maps.slots[0].committed());
-            after_kill(task, &places, maps, ground, began)?
+            after_kill(task, (&places, &cut), maps, ground, began)?
         }
         Err(_) if state_is_new => (power_loss::new_maps(task, &places, &cut, Vec::new(), ground)?, Vec::new()),
         Err(why) => {
@@ -204,6 +205,8 @@ fn first_cut(task: &Deliver, dir_id: u64, places: &Places) -> Result<Cut, Restor
         mounts: [None, None],
         taken_ms: clock::now_ms(),
         rebuilt: false,
+        job: None,
+        cleared: 0,
     })
 }
 
@@ -260,7 +263,7 @@ fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts:
 /// Ends what was in flight, appends what was published, and goes on with the same maps or ones of another shape.
 fn after_kill(
     task: &Deliver,
-    places: &Places,
+    (places, cut): (&Places, &Cut),
     maps: MapSet,
     ground: &Ground,
     began: Instant,
@@ -275,7 +278,7 @@ fn after_kill(
     let mut done = writer::Recovered::default();
     for index in 0..maps.shape.writers {
         let settings = writer_settings(task, places, index);
-        let writer = writer::Writer::new(settings, maps.rings.clone(), &maps.slots, Default::default());
+        let writer = writer::Writer::new(settings, maps.rings.clone(), &maps.slots, writer_gauge(cut));
         let recovered = writer.and_then(|mut w| w.recover()).map_err(refuse)?;
         done.files += recovered.files;
         done.bytes += recovered.bytes;
@@ -290,8 +293,12 @@ fn after_kill(
         }
     }
     if owed || done.files > 0 {
-        let next: Vec<String> =
-            marks.iter().flatten().map(|m| format!("{}/{}@{}", m.topic, m.partition, m.next)).collect();
+        let next: Vec<String> = marks
+            .iter()
+            .flatten()
+            .filter(|m| m.is_of_kafka())
+            .map(|m| format!("{}/{}@{}", m.topic, m.partition, m.next))
+            .collect();
         log::info!(
             "{}: recovered in {} ms: {} appends finished, {} bytes; goes on at {}",
             task.name,
@@ -375,6 +382,13 @@ pub(super) fn spread_files(files: Vec<FileRow>, writers: usize) -> Vec<Vec<FileR
         spread[i % writers].push((row, State::Sealed, length, identity));
     }
     spread
+}
+
+/// Of a writer that begins, with what it must know from the start.
+pub(super) fn writer_gauge(cut: &Cut) -> Arc<writer::Gauge> {
+    let gauge = Arc::new(writer::Gauge::default());
+    gauge.segments_from.store(cut.job.as_ref().map_or(0, |job| job.end), Ordering::Relaxed);
+    gauge
 }
 
 /// The same for the running writers and for those that end a killed one's work.

@@ -107,6 +107,11 @@ impl Seats {
         self.seats.values_mut().filter_map(Seat::task_mut)
     }
 
+    /// Seats of tasks that are to run.
+    pub fn wanted(&mut self) -> impl Iterator<Item = &mut Seat> {
+        self.seats.values_mut().filter(|seat| !seat.is_going())
+    }
+
     /// The wanted seat of this name.
     pub fn named(&mut self, name: &str) -> Option<(Id, &mut Seat)> {
         let mut wanted = self.seats.iter_mut().filter(|(_, seat)| !seat.is_going());

@@ -25,6 +25,12 @@ pub struct TaskSummary {
     pub total: Counts,
     /// Of the task's whole life.
     pub tally: Tally,
+    /// Parked records that were tried again, in the task's whole life.
+    pub retried: Counts,
+    /// Parked records that were cleared, in the task's whole life.
+    pub cleared: u64,
+    /// Records in the failure queue.
+    pub queued: u64,
     /// Partitions that could not be read on.
     pub broken: Vec<String>,
     /// Offsets that the broker's retention removed before they were read in this run.
@@ -66,6 +72,15 @@ impl fmt::Display for Summary {
                     f,
                     "{}: since its first start consumed {} = written {} + filtered {} + parked {}",
                     task.name, total.consumed, total.written, total.filtered, total.parked
+                )?;
+            }
+            let Counts { consumed, written, filtered, parked } = task.retried;
+            if consumed + task.cleared > 0 {
+                writeln!(
+                    f,
+                    "{}: failure queue: retried {consumed} = written {written} + filtered {filtered} + parked again \
+                     {parked}, cleared {}, holds {}",
+                    task.name, task.cleared, task.queued
                 )?;
             }
             let named: Vec<String> = task.tally.named().map(|(name, n)| format!("{name} {n}")).collect();

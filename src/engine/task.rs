@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::board::View;
+use super::queue::Queue;
 use super::restore::writer_live;
 use super::summary::TaskSummary;
 use super::wiring::{Threads, reader_live};
@@ -72,6 +73,7 @@ pub struct Task {
     pub(super) checkpoint_interval: Duration,
     pub(super) last: Cut,
     pub(super) flow: Flow,
+    pub(super) queue: Queue,
     pub(super) gauge: Arc<Gauge>,
     pub(super) scout_gauge: Arc<scout::Gauge>,
     pub(super) _lock: file::Lock,
@@ -186,7 +188,7 @@ impl Task {
     }
 
     pub fn is_at_end(&self) -> bool {
-        self.flow.ends_sent && self.readers.iter().all(|r| r.at_end)
+        self.flow.ends_sent && self.readers.iter().all(|r| r.at_end) && self.queue.is_idle()
     }
 
     /// Counts of this run as far as they are known.
@@ -287,6 +289,10 @@ impl Task {
                 self.readers[reader].at_end = true;
                 Ok(())
             }
+            reader::Event::JobDone => {
+                self.on_job_done();
+                Ok(())
+            }
             reader::Event::OutOfRange { topic, partition } => {
                 // The next tick asks the scout.
                 self.flow.unbounded.push((topic, partition));
@@ -359,6 +365,7 @@ impl Task {
             Kept::Postponed(what) => {
                 log::error!("{}: no checkpoint yet: {what}; it is tried again", self.name);
                 self.flow.pending.append(&mut self.flow.adding);
+                self.queue.postpone();
                 self.tell_readers(|_| Control::Resume);
                 self.flow.phase = Phase::Flowing;
                 self.flow.due = Instant::now() + PAUSE_AGAIN;
@@ -376,8 +383,11 @@ impl Task {
         self.gauge.note_kept(cut.number);
         self.forget_sealed(&cut);
         self.assign_added();
-        let places = cut.sources.iter().map(|s| Place { topic: s.topic, partition: s.partition, offset: s.next });
+        if let Some(job) = self.queue.commit() {
+            self.begin_job(&job);
+        }
         if let Some(scout) = &self.scout {
+            let places = cut.partitions().map(|s| Place { topic: s.topic, partition: s.partition, offset: s.next });
             // A scout that is behind gets the next one.
             let _ = scout.try_send(Ask::Commit(places.collect()));
         }
@@ -387,8 +397,9 @@ impl Task {
             return Ok(());
         }
         self.flow.phase = Phase::Flowing;
-        let wait =
-            if self.flow.pending.is_empty() && !self.flow.stopping { self.checkpoint_interval } else { Duration::ZERO };
+        self.next_job();
+        let at_once = !self.flow.pending.is_empty() || self.flow.stopping || self.queue.wants_cut();
+        let wait = if at_once { Duration::ZERO } else { self.checkpoint_interval };
         self.flow.due = Instant::now() + wait;
         Ok(())
     }
@@ -396,8 +407,12 @@ impl Task {
     /// All readers rest and all rings are empty: this moment is the cut.
     fn cut(&mut self) -> Result<(), String> {
         self.flow.adding = std::mem::take(&mut self.flow.pending);
-        let cut = Cut::take(&self.last, &self.maps, &self.flow.adding, clock::now_ms())
+        let mut cut = Cut::take(&self.last, &self.maps, &self.flow.adding, clock::now_ms())
             .map_err(|what| format!("{}: no checkpoint: {what}", self.name))?;
+        if self.queue.enter(&mut cut) {
+            // Before any reader goes on: what is parked from now on stands in younger segments.
+            self.writers.iter().for_each(|w| w.gauge.segments_from.store(cut.seq, Ordering::Relaxed));
+        }
         self.flow.phase = Phase::Keeping { last: self.flow.stopping };
         if !self.flow.stopping {
             self.tell_readers(|_| Control::Resume);
@@ -416,10 +431,27 @@ impl Task {
         }
     }
 
-    /// Partitions that no ring has yet: their beginning is durable already.
-    pub(super) fn add_durable(&mut self, sources: Vec<Source>) {
+    /// Partitions that no ring has yet: their beginning is durable already. Then what the last process did not end.
+    pub(super) fn go_on(&mut self, sources: Vec<Source>) {
         self.flow.adding = sources;
         self.assign_added();
+        if let Some(job) = self.last.job.clone() {
+            self.begin_job(&job);
+        }
+    }
+
+    pub(super) fn checkpoint_soon(&mut self) {
+        self.flow.due = Instant::now();
+    }
+
+    /// Sources that the last cut does not hold yet.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &Source> {
+        self.flow.pending.iter().chain(&self.flow.adding)
+    }
+
+    /// The next cut is to hold it, and then a reader.
+    pub(super) fn await_source(&mut self, source: Source) {
+        self.flow.pending.push(source);
     }
 
     /// Partitions whose beginning is durable now go to the readers with the fewest.
@@ -449,7 +481,7 @@ impl Task {
         from.map_or(0, |s| (end - s.next).max(0) as u64)
     }
 
-    fn tell_readers(&self, mut control: impl FnMut(usize) -> Control) {
+    pub(super) fn tell_readers(&self, mut control: impl FnMut(usize) -> Control) {
         for (index, reader) in self.readers.iter().enumerate() {
             match control(index) {
                 Control::Assign(marks) if marks.is_empty() => {}
@@ -488,6 +520,9 @@ impl Task {
             counts,
             total: self.last.counts(),
             tally: self.last.tally(),
+            retried: self.last.retried(),
+            cleared: self.last.cleared(),
+            queued: self.last.queued(),
             broken: self.flow.broken,
             lost_to_retention: lost,
             strangers,

@@ -6,18 +6,20 @@
 //! all ----events----> engine          (the engine never waits to send)
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::restore::{Restored, keeper_settings, writer_settings};
+use super::queue::Queue;
+use super::restore::{Restored, keeper_settings, writer_gauge, writer_settings};
 use super::seat::Id;
 use super::task::{self, Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
 use crate::flow::name::Template;
-use crate::flow::span::{Counts, Mark};
+use crate::flow::span::{Counts, Mark, queued};
 use crate::ledger::cut::Cut;
 use crate::ledger::keeper::Keeper;
 use crate::ledger::store::Store;
@@ -26,7 +28,7 @@ use crate::reader::scout::{self, Ask, Scout};
 use crate::reader::{self, Reader};
 use crate::sys::thread;
 use crate::transform::{LaneRule, Program};
-use crate::writer::{self, Writer};
+use crate::writer::Writer;
 
 /// Control messages that may wait for a reader.
 const CONTROL_MAX: usize = 64;
@@ -96,6 +98,7 @@ pub fn build(deliver: &Deliver, restored: Restored, mut wires: Wires, mode: Mode
         dir: deliver.dir.clone(),
         topics,
         flow: Flow::new(counts_of(rows()), deliver.checkpoint_interval),
+        queue: Queue::restored(&cut),
         gauge: Arc::new(gauge),
         scout_gauge,
         maps,
@@ -111,7 +114,7 @@ pub fn build(deliver: &Deliver, restored: Restored, mut wires: Wires, mode: Mode
         last: cut,
         _lock: lock,
     };
-    task.add_durable(durable);
+    task.go_on(durable);
     Ok(task)
 }
 
@@ -129,7 +132,7 @@ impl Bench<'_> {
         let Restored { maps, places, .. } = self.restored;
         let mut ends = Vec::new();
         for index in 0..self.deliver.writers {
-            let gauge = Arc::new(writer::Gauge::default());
+            let gauge = writer_gauge(&self.restored.cut);
             let (inbox, messages) = bounded(self.deliver.channel_capacity);
             let queue = messages.clone();
             let settings = writer_settings(self.deliver, places, index);
@@ -144,7 +147,7 @@ impl Bench<'_> {
 
     fn shared(&self) -> Arc<reader::Shared> {
         let shared = Arc::new(reader::Shared::default());
-        let parked = counts_of(self.restored.maps.rings.iter().flat_map(|ring| ring.marks()).flatten()).parked;
+        let parked = queued(self.restored.maps.rings.iter().flat_map(|ring| ring.marks()).flatten());
         shared.failures.store(parked, Ordering::Relaxed);
         shared.failures_max.store(self.deliver.failures_max, Ordering::Relaxed);
         shared
@@ -169,6 +172,7 @@ impl Bench<'_> {
             };
             let settings = reader::Settings {
                 deadly: self.restored.deadly.clone(),
+                failures_dir: self.restored.places.failures_dir.clone(),
                 ..reader_settings(self.deliver, index, topics, &self.wires.program)?
             };
             let gauges = (gauge.clone(), shared.clone());
@@ -212,7 +216,7 @@ impl Bench<'_> {
         };
         let scout = Scout::new(settings, gauge).map_err(|e| e.to_string())?;
         let (asks, asked) = bounded(ASKS_MAX);
-        let known = self.restored.cut.sources.iter().map(|s| (s.topic, s.partition)).collect();
+        let known = self.restored.cut.partitions().map(|s| (s.topic, s.partition)).collect();
         asks.send(Ask::Known(known)).map_err(|e| e.to_string())?;
         let (events, seat) = (self.wires.events.clone(), self.wires.seat);
         let report = move |found| drop(events.send(Event::Scout(seat, found)));
@@ -247,6 +251,7 @@ pub fn reader_settings(
             writers: deliver.writers,
         },
         deadly: Vec::new(),
+        failures_dir: PathBuf::new(),
         live: reader_live(deliver, program.clone()),
     })
 }
@@ -272,7 +277,7 @@ pub fn writer_name(index: usize, task: &str) -> String {
 }
 
 fn counts_of(marks: impl Iterator<Item = Mark>) -> Counts {
-    marks.fold(Counts::default(), |mut sum, mark| {
+    marks.filter(Mark::is_of_kafka).fold(Counts::default(), |mut sum, mark| {
         sum.add(mark.counts);
         sum
     })

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::span::{Counts, Mark};
+use super::queue::Job;
+use crate::flow::span::{Counts, Mark, QUEUE, queued};
 use crate::flow::tally::Tally;
 use crate::ring::set::MapSet;
 use crate::ring::slot::{Kind, State};
@@ -40,6 +41,12 @@ pub struct Cut {
     /// of it is no surprise.
     #[serde(default)]
     pub rebuilt: bool,
+    /// What is being done with the failure queue.
+    #[serde(default)]
+    pub job: Option<Job>,
+    /// Parked records that were cleared, by jobs that have ended.
+    #[serde(default)]
+    pub cleared: u64,
 }
 
 /// A topic, and the id that tells it from a later one of the same name ("" where the broker gives none).
@@ -59,7 +66,7 @@ pub struct Output {
     pub templates: Vec<String>,
 }
 
-/// A partition's mark.
+/// The mark of a partition, or of the failure queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     pub topic: u16,
@@ -175,13 +182,41 @@ impl Cut {
         }
     }
 
+    /// Where the task stands in Kafka.
+    pub fn partitions(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|s| s.topic != QUEUE)
+    }
+
+    /// Where it stands in its failure queue; all at 0 where nothing was ever taken out.
+    pub fn queue(&self) -> Mark {
+        let none = Mark { topic: QUEUE, ..Mark::default() };
+        self.sources.iter().find(|s| s.topic == QUEUE).map_or(none, |s| Mark::from(*s))
+    }
+
+    /// Records in the failure queue.
+    pub fn queued(&self) -> u64 {
+        queued(self.sources.iter().map(|s| Mark::from(*s)))
+    }
+
+    /// Parked records that were cleared, with those of the job under way.
+    pub fn cleared(&self) -> u64 {
+        let now = self.job.as_ref().filter(|job| job.clear);
+        self.cleared + now.map_or(0, |job| self.queue().counts.since(job.began).consumed)
+    }
+
+    /// What parked records that were tried again became.
+    pub fn retried(&self) -> Counts {
+        let (Counts { consumed, filtered, .. }, cleared) = (self.queue().counts, self.cleared());
+        Counts { consumed: consumed - cleared, filtered: filtered - cleared, ..self.queue().counts }
+    }
+
     pub fn topic_name(&self, topic: u16) -> &str {
         self.topics.get(usize::from(topic)).map_or("?", |t| &t.name)
     }
 
     /// Sums over all partitions.
     pub fn counts(&self) -> Counts {
-        self.sources.iter().fold(Counts::default(), |mut sum, s| {
+        self.partitions().fold(Counts::default(), |mut sum, s| {
             sum.add(Mark::from(*s).counts);
             sum
         })

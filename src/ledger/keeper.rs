@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 
 use super::cut::{Cut, FileMark};
 use super::store::{Store, StoreError};
-use super::{snapshot, witness};
+use super::{queue, snapshot, witness};
 use crate::ring::set::MapSet;
 use crate::ring::slot::Kind;
 use crate::sys::file;
@@ -123,6 +123,7 @@ impl Keeper {
         for done in cut.files.iter().filter(|f| f.sealed) {
             self.finish(done);
         }
+        self.remove_taken(cut);
         let new_sources = cut.sources.len() != self.sources;
         self.remember(cut);
         if (new_sources || cut.number.is_multiple_of(snapshot::EVERY))
@@ -194,6 +195,23 @@ impl Keeper {
                 log::warn!("{}: cannot make {} read-only: {e}", self.settings.task, path.display());
             }
             _ => {}
+        }
+    }
+
+    /// Segments of the failure queue that the checkpoint's mark has left behind, once no map names them any more.
+    fn remove_taken(&self, cut: &Cut) {
+        let first = queue::segment_of(cut.queue().next);
+        if first == 0 {
+            return;
+        }
+        let dir = &self.settings.failures_dir;
+        let named = |number: u64| cut.files.iter().any(|f| f.failures && f.seq == number);
+        let removed = queue::segments(dir).and_then(|all| {
+            let taken = all.into_iter().filter(|(number, _)| *number < first && !named(*number));
+            taken.into_iter().try_for_each(|(_, path)| std::fs::remove_file(path))
+        });
+        if let Err(e) = removed {
+            log::warn!("{}: cannot remove what is taken out of {}: {e}", self.settings.task, dir.display());
         }
     }
 

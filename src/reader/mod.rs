@@ -2,6 +2,7 @@
 //!
 //! wait -> take a batch -> unpack, transform, build each line in the ring -> publish -> wake the writers -> free.
 
+mod again;
 pub mod kafka;
 mod outlet;
 pub mod route;
@@ -9,6 +10,7 @@ pub mod scout;
 mod turn;
 mod work;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::flow::gauge::{Beat, Histogram};
 use crate::flow::left::Left;
 use crate::flow::problem::LastError;
 use crate::flow::span::{Counts, Mark};
+use crate::ledger::queue::Job;
 use crate::ring::layout::Work;
 use crate::transform::{Options, Program};
 
@@ -40,6 +43,8 @@ pub struct Settings {
     pub rules: route::Rules,
     /// Records under which the process died too often: parked as E21_CRASH.
     pub deadly: Vec<Work>,
+    /// Where the failure queue's segments are.
+    pub failures_dir: PathBuf,
     pub live: Live,
 }
 
@@ -67,6 +72,8 @@ pub enum Control {
     /// Publish what is in hand and rest; answered by [`Event::Paused`] with the same number once the ring is empty.
     Pause(u64),
     Resume,
+    /// Retry or clear parked records; the reader that has the queue's mark does, and says so with [`Event::JobDone`].
+    Job(Job),
     Stop,
 }
 
@@ -98,6 +105,8 @@ pub enum Event {
     Paused(u64),
     /// All partitions are at the end they were given.
     AtEnd,
+    /// All that the job was about is published.
+    JobDone,
     /// The log does not hold the offset where this partition stands; it waits for [`Control::Bounds`].
     OutOfRange { topic: u16, partition: i32 },
     /// A partition cannot be read on; the others go on.
@@ -113,11 +122,38 @@ pub struct Shared {
     pub failures_max: AtomicU64,
     /// The operator wants nothing to be read from the next batch on.
     pub paused: AtomicBool,
+    job: Mutex<JobProgress>,
+}
+
+/// How far the newest retry or clear is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobProgress {
+    pub running: bool,
+    /// Parked records that it has to come by.
+    pub goal: u64,
+    /// Those that it has come by.
+    pub done: u64,
+    /// What became of those that it was asked for; cleared ones are filtered.
+    pub counts: Counts,
 }
 
 impl Shared {
     fn is_full(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= self.failures_max.load(Ordering::Relaxed)
+    }
+
+    pub fn job(&self) -> JobProgress {
+        *self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn note_job(&self, note: impl FnOnce(&mut JobProgress)) {
+        note(&mut self.job.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// One entry less in the failure queue.
+    fn take_out(&self) {
+        let less = |failures: u64| Some(failures.saturating_sub(1));
+        let _ = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -177,10 +213,10 @@ impl Gauge {
         *self.standings.lock().unwrap_or_else(PoisonError::into_inner) = standings;
     }
 
-    /// Takes over the sums of all the reader's marks.
+    /// Takes over the sums of the marks of all the reader's partitions.
     pub fn follow(&self, marks: &[Mark]) {
         let mut sum = Counts::default();
-        marks.iter().for_each(|m| sum.add(m.counts));
+        marks.iter().filter(|m| m.is_of_kafka()).for_each(|m| sum.add(m.counts));
         self.consumed.store(sum.consumed, Ordering::Relaxed);
         self.written.store(sum.written, Ordering::Relaxed);
         self.filtered.store(sum.filtered, Ordering::Relaxed);

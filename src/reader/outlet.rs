@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError};
 
 use super::{Control, Event, Gauge, Settings, Shared, Wires};
-use crate::flow::clock;
 use crate::flow::record::Record;
 use crate::flow::tally::Code;
 use crate::ledger::failures::Failure;
@@ -20,7 +19,7 @@ use crate::transform::{Out, Parked, Ready, Stop};
 use crate::writer::Message;
 
 /// How often a reader that waits looks at what the writers have applied.
-const LOOK: Duration = Duration::from_millis(1);
+pub const LOOK: Duration = Duration::from_millis(1);
 /// One ERROR line per code in this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -188,43 +187,22 @@ impl Outlet {
         })
     }
 
-    /// Waits while the failure queue is full, after handing over what came before.
-    pub fn room_for_failure(&mut self) -> Result<(), Stopped> {
-        if self.shared.is_full() {
-            self.publish()?;
-            let text = format!(
-                "the failure queue holds {} records, failures_max; the task waits until some are retried or cleared",
-                self.shared.failures_max.load(Ordering::Relaxed)
-            );
-            log::error!("{}: {text}", self.settings.task);
-            self.gauge.last_error.set(text);
-            self.gauge.failures_full.store(true, Ordering::Relaxed);
-            while self.shared.is_full() {
-                self.free();
-                self.wait(LOOK)?;
-            }
-            self.gauge.failures_full.store(false, Ordering::Relaxed);
-        }
-        Ok(())
+    /// The failure queue holds as many records as it may.
+    pub fn queue_is_full(&self) -> bool {
+        self.shared.is_full()
     }
 
-    /// The failure queue's line for a record.
-    pub fn failure_line(&self, record: &Record<'_>, payload: Option<&[u8]>, k: u32, parked: &Parked) -> Vec<u8> {
-        let mut failure = Failure {
-            code: parked.code.name().into(),
-            detail: parked.detail.clone(),
-            topic: record.topic.into(),
-            partition: record.partition,
-            offset: record.offset,
-            k,
-            timestamp_ms: record.timestamp_ms,
-            parked_ms: clock::now_ms(),
-            attempts: 1,
-            bytes: 0,
-            payload: Vec::new(),
-        };
-        failure.keep(payload, line_bytes_max(self.publisher.ring().size()));
+    /// The failure queue's line for a record, with as much of its payload as fits.
+    pub fn failure_line(&self, mut failure: Failure, payload: Option<&[u8]>) -> Vec<u8> {
+        let bytes = failure.bytes;
+        failure.keep(payload, self.line_bytes_max());
+        failure.bytes = failure.bytes.max(bytes);
         failure.line()
+    }
+
+    /// The longest line that always fits.
+    pub fn line_bytes_max(&self) -> usize {
+        line_bytes_max(self.publisher.ring().size())
     }
 
     /// Counts a parked record, and says so once per code in a while.

@@ -4,20 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::again::Again;
 use super::kafka::{Fetch, From, Item};
-use super::outlet::{Outlet, Stopped};
-use super::work::{Tools, Value};
+use super::outlet::{LOOK, Outlet, Stopped};
+use super::work::{Tools, Value, Worked};
 use super::{Bounds, Control, Event, Gauge, Settings, Shared, Standing, Topic, Wires};
 use crate::flow::clock;
 use crate::flow::record::Record;
-use crate::flow::span::Mark;
+use crate::flow::span::{Mark, QUEUE};
 use crate::ring::layout::Work;
 use crate::ring::publish::{Publisher, RUNS_OWED_MAX};
 use crate::ring::recover;
 use crate::ring::set::MapSet;
 
 /// Longest wait of a reader that is not to read now; then it looks again.
-const LOOK: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(50);
+/// Wait for live traffic while parked records are read again.
+const AGAIN_WAIT: Duration = Duration::from_millis(1);
+/// Parked records taken at a time where there is no live traffic, and their part of it where there is.
+const AGAIN_MOST: usize = 1024;
+const AGAIN_PART: usize = 8;
 /// How often a reader says where it stands.
 const STAND: Duration = Duration::from_secs(1);
 
@@ -46,6 +52,10 @@ struct Desk {
     /// The partition of the last record: its key and row.
     last: (u16, i32, usize),
     now_ms: i64,
+    /// Parked records that are read again.
+    again: Option<Again>,
+    /// The assignment has changed while a batch was worked on.
+    reassign: bool,
 }
 
 /// A row of the ring's partition table, as its reader sees it.
@@ -63,7 +73,7 @@ enum State {
     Live,
     /// The log does not hold its place; the scout asks what it holds.
     OutOfRange,
-    /// It cannot be read on, or is not to be read.
+    /// It cannot be read on, or is not to be read, or is the failure queue.
     Idle,
 }
 
@@ -81,7 +91,9 @@ impl Reader {
         let fetch = Fetch::open(&settings.cluster, &settings.group_id, &settings.topics).map_err(|e| e.to_string())?;
         let marks = recover::fold_all(&maps.rings[settings.index])?;
         gauge.follow(&marks);
-        let state = |m: &Mark| if settings.dormant.contains(&m.topic) { State::Idle } else { State::Live };
+        let state = |m: &Mark| {
+            if settings.dormant.contains(&m.topic) || !m.is_of_kafka() { State::Idle } else { State::Live }
+        };
         let partitions = marks.iter().map(|m| Partition { end: None, state: state(m) }).collect();
         let mut publisher = Publisher::new(maps.rings[settings.index].clone(), marks);
         publisher.set_runs_owed_max(RUNS_OWED_MAX / maps.shape.readers);
@@ -96,6 +108,8 @@ impl Reader {
             ends_known: false,
             last: (u16::MAX, -1, 0),
             now_ms: clock::now_ms(),
+            again: None,
+            reassign: false,
         };
         Ok(Reader { fetch, desk, due: Instant::now(), stand_at: Instant::now(), paused: false })
     }
@@ -110,20 +124,23 @@ impl Reader {
     /// wait -> take a batch -> work -> account.
     fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
-            if self.desk.obey(control)? {
-                self.assign();
-            }
+            self.desk.reassign |= self.desk.obey(control)?;
+        }
+        if std::mem::take(&mut self.desk.reassign) {
+            self.assign();
         }
         self.take_live();
         self.desk.outlet.free();
         if self.paused || self.desk.partitions.is_empty() {
-            return self.desk.outlet.wait(LOOK);
+            return self.desk.outlet.wait(REST);
         }
         if let Some(left) = self.due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            return self.desk.outlet.wait(left.min(LOOK));
+            return self.desk.outlet.wait(left.min(REST));
         }
         self.desk.now_ms = clock::now_ms();
-        let mut batch = self.fetch.next_batch(self.desk.settings.live.poll_timeout);
+        let again = self.desk.again.as_ref().is_some_and(Again::is_ready);
+        let wait = if again { AGAIN_WAIT } else { self.desk.settings.live.poll_timeout };
+        let mut batch = self.fetch.next_batch(wait);
         let taken = batch.records();
         if taken > 0 {
             self.desk.outlet.gauge.beat.begin();
@@ -133,11 +150,21 @@ impl Reader {
             self.desk.item(item)?;
         }
         drop(batch);
+        let again = self.desk.take_again(self.share(taken))?;
         self.desk.outlet.publish()?;
         self.desk.outlet.gauge.beat.end();
         self.stand();
-        self.slow_down(taken);
+        self.slow_down(taken + again);
         Ok(())
+    }
+
+    /// Parked records to take behind so many live ones.
+    fn share(&self, taken: usize) -> usize {
+        let most = match self.desk.settings.live.rate_limit {
+            0 => AGAIN_MOST,
+            limit => AGAIN_MOST.min(1 + limit as usize / AGAIN_PART),
+        };
+        if taken == 0 { most } else { (taken / AGAIN_PART).clamp(1, most) }
     }
 
     /// Once a second: where it stands, for whoever looks at the gauge.
@@ -148,7 +175,8 @@ impl Reader {
         }
         self.stand_at = now + STAND;
         let rows = self.desk.outlet.publisher.marks().iter().zip(&self.desk.partitions);
-        let wanted = rows.filter(|(mark, _)| !self.desk.settings.dormant.contains(&mark.topic));
+        let dormant = &self.desk.settings.dormant;
+        let wanted = rows.filter(|(mark, _)| mark.is_of_kafka() && !dormant.contains(&mark.topic));
         let standing = |(mark, row): (&Mark, &Partition)| Standing {
             topic: mark.topic,
             partition: mark.partition,
@@ -161,11 +189,9 @@ impl Reader {
 
     /// Between two batches: what the operator has changed.
     fn take_live(&mut self) {
-        if let Some(live) = self.desk.outlet.gauge.live.take() {
+        if self.desk.take_live() {
             // By another rate_limit the next batch may be due earlier.
             self.due = Instant::now();
-            self.desk.tools.set(&live);
-            self.desk.settings.live = live;
         }
         let paused = self.desk.outlet.shared.paused.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.paused, paused) != paused {
@@ -203,6 +229,14 @@ impl Reader {
 }
 
 impl Desk {
+    /// True where there is something new; it counts from the next record on.
+    fn take_live(&mut self) -> bool {
+        let Some(live) = self.outlet.gauge.live.take() else { return false };
+        self.tools.set(&live);
+        self.settings.live = live;
+        true
+    }
+
     /// True where the assignment has changed.
     fn obey(&mut self, control: Control) -> Result<bool, Stopped> {
         match control {
@@ -221,7 +255,8 @@ impl Desk {
                         continue;
                     }
                     match self.outlet.publisher.add(mark) {
-                        Some(_) => self.partitions.push(Partition::default()),
+                        Some(_) if mark.is_of_kafka() => self.partitions.push(Partition::default()),
+                        Some(_) => self.partitions.push(Partition { end: None, state: State::Idle }),
                         None => self.leave(&mark),
                     }
                 }
@@ -239,6 +274,11 @@ impl Desk {
                     found |= self.find_place(bounds)?;
                 }
                 return Ok(found);
+            }
+            Control::Job(job) => {
+                if let Some(row) = self.outlet.publisher.row(QUEUE, 0) {
+                    self.again = Some(Again::new(&self.settings, job, row, &self.outlet.publisher.marks()[row]));
+                }
             }
             Control::Pause(_) | Control::Resume | Control::Stop => {}
         }
@@ -282,11 +322,18 @@ impl Desk {
     }
 
     fn record(&mut self, topic: u16, record: &Record<'_>) -> Result<(), Stopped> {
-        let Some(row) = self.row(topic, record.partition) else { return Ok(()) };
+        while self.work_on(topic, record)? == Worked::QueueFull {
+            self.wait_for_queue()?;
+        }
+        Ok(())
+    }
+
+    fn work_on(&mut self, topic: u16, record: &Record<'_>) -> Result<Worked, Stopped> {
+        let Some(row) = self.row(topic, record.partition) else { return Ok(Worked::Done) };
         let mark = self.outlet.publisher.marks()[row];
         let Partition { end, state } = self.partitions[row];
         if state != State::Live || record.offset < mark.next {
-            return Ok(());
+            return Ok(Worked::Done);
         }
         if let Some(end) = end
             && record.offset >= end
@@ -297,11 +344,14 @@ impl Desk {
                 (mark.next, mark.k) = (end, 0);
                 self.note_end(row);
             }
-            return Ok(());
+            return Ok(Worked::Done);
         }
         let skip = if record.offset == mark.next { mark.k } else { 0 };
         let work = Work { topic, partition: record.partition, offset: record.offset };
-        self.tools.value(&mut self.outlet, &Value { record, row, work, skip, now_ms: self.now_ms })?;
+        let value = Value { record, row, work, at: record.offset, skip, now_ms: self.now_ms, parked: None };
+        if self.tools.value(&mut self.outlet, &value)? == Worked::QueueFull {
+            return Ok(Worked::QueueFull);
+        }
         self.outlet.room()?;
         let mark = self.outlet.publisher.mark(row);
         (mark.next, mark.k, mark.epoch) = (record.offset + 1, 0, record.leader_epoch);
@@ -310,7 +360,46 @@ impl Desk {
         if self.outlet.publisher.is_ripe() {
             self.outlet.publish()?;
         }
+        Ok(Worked::Done)
+    }
+
+    /// Waits while the failure queue is full, after handing over what came before. A retry or clear goes on meanwhile:
+    /// it makes room.
+    fn wait_for_queue(&mut self) -> Result<(), Stopped> {
+        self.outlet.publish()?;
+        let text = format!(
+            "the failure queue holds {} records, failures_max; the task waits until some are retried or cleared",
+            self.outlet.shared.failures_max.load(Ordering::Relaxed)
+        );
+        log::error!("{}: {text}", self.settings.task);
+        self.outlet.gauge.last_error.set(text);
+        self.outlet.gauge.failures_full.store(true, Ordering::Relaxed);
+        while self.outlet.queue_is_full() {
+            self.take_live();
+            if let Some(control) = self.outlet.control()? {
+                self.reassign |= self.obey(control)?;
+            } else if self.take_again(AGAIN_MOST)? > 0 {
+                self.outlet.publish()?;
+            } else {
+                self.outlet.free();
+                self.outlet.wait(LOOK)?;
+            }
+        }
+        self.outlet.gauge.failures_full.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Goes on with the parked records that are read again, if any are.
+    fn take_again(&mut self, most: usize) -> Result<usize, Stopped> {
+        let Some(mut again) = self.again.take() else { return Ok(0) };
+        let taken = again.take(&mut self.outlet, &mut self.tools, most)?;
+        if again.is_done() {
+            self.outlet.publish()?;
+            self.outlet.report(Event::JobDone);
+        } else {
+            self.again = Some(again);
+        }
+        Ok(taken)
     }
 
     fn topic_is_same(&self, topic: u16) -> bool {

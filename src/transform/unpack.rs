@@ -105,6 +105,13 @@ impl Unpacker {
     }
 }
 
+impl Unpacked<'_> {
+    /// Each piece is a line of what was decoded; else the one piece is the value itself.
+    pub fn are_lines(&self) -> bool {
+        self.lines
+    }
+}
+
 impl<'a> Iterator for Unpacked<'a> {
     type Item = (u32, &'a [u8]);
 

@@ -236,6 +236,8 @@ impl Files {
             Kind::Failures => SEGMENT_BYTES,
         };
         let over = limit > 0 && self.slot.length(row) >= limit;
+        let taken = self.gauge.segments_from.load(Ordering::Relaxed);
+        let over = over || (entry.row.kind == Kind::Failures && entry.row.seq < taken);
         over || self.period(entry.row.kind, now_ms) > entry.row.period
     }
 

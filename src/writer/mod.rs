@@ -85,6 +85,8 @@ pub struct Gauge {
     pub committed: Left<Vec<(usize, u64)>>,
     /// New values of the keys that may change.
     pub live: Left<Option<Live>>,
+    /// Segments of the failure queue with smaller numbers do not grow any more: they are being taken out.
+    pub segments_from: AtomicU64,
 }
 
 impl Gauge {
