@@ -20,7 +20,7 @@ const READ_BYTES: usize = 1 << 20;
 pub struct LineFile {
     pub path: PathBuf,
     length: u64,
-    number: u64,
+    pub number: u64,
 }
 
 /// One reading's share of all lines.

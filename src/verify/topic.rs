@@ -43,11 +43,12 @@ impl<'a> Topic<'a> {
         let catalog = Catalog::open(&deliver.cluster, &deliver.group_id)?;
         let names: Vec<String> = cut.topics.iter().map(|topic| topic.name.clone()).collect();
         let mut begins = Vec::new();
-        for source in &cut.sources {
+        for source in cut.partitions() {
             let begin = catalog.resolve(cut.topic_name(source.topic), source.partition, deliver.start)?;
             begins.push(begin.min(source.next));
         }
-        let (cluster, group_id, sources) = (&deliver.cluster, deliver.group_id.as_str(), cut.sources.clone());
+        let (cluster, group_id, sources) =
+            (&deliver.cluster, deliver.group_id.as_str(), cut.partitions().copied().collect());
         Ok(Topic { cluster, group_id, names, sources, begins, rules, parked })
     }
 
