@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Demo(demo) => self::demo(demo),
         Command::Config(cli::Config::Show(show)) => self::show(&show),
         Command::Config(cli::Config::Reference) => {
-            print!("{}", conf::reference());
+            say(&conf::reference());
             Ok(())
         }
         Command::Verify(verify) => self::verify(&verify),
@@ -97,7 +97,7 @@ fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {
 fn check(typed: &cli::Check) -> Result<(), String> {
     let config = load(&typed.config, typed.env.as_deref())?.config;
     let tasks = config.deliver.len();
-    println!("{} is good: {tasks} task{}", typed.config.display(), if tasks == 1 { "" } else { "s" });
+    say(&format!("{} is good: {tasks} task{}\n", typed.config.display(), if tasks == 1 { "" } else { "s" }));
     match typed.online && !reach::ask(&config, &mut io::stdout()).map_err(|e| format!("error: {e}"))? {
         true => Err("error: not everything that the configuration names is there".into()),
         false => Ok(()),
@@ -106,8 +106,13 @@ fn check(typed: &cli::Check) -> Result<(), String> {
 
 fn show(typed: &cli::ConfigShow) -> Result<(), String> {
     let loaded = load(&typed.config, typed.env.as_deref())?;
-    print!("{}", conf::show(&loaded, typed.task.as_deref(), typed.json)?);
+    say(&conf::show(&loaded, typed.task.as_deref(), typed.json)?);
     Ok(())
+}
+
+/// To whoever still listens: a pager that was left is no failure.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 fn transform(typed: &cli::Transform) -> Result<(), String> {

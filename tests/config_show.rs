@@ -329,6 +329,30 @@ fn a_task_that_is_not_there_and_a_file_that_is_wrong() {
 }
 
 #[test]
+fn a_dry_run_takes_the_overlay() {
+    let place = Place::new(BARE);
+    place.write("logmill.raw.toml", "[deliver.game]\ntransform = \"none\"\n");
+    place.write("records", "as it is\n");
+    let out = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        command.args(["transform", "--config", "logmill.toml", "--task", "game"]).args(arguments);
+        let records = std::fs::File::open(place.dir.path().join("records")).expect("the records");
+        let output = command.current_dir(place.dir.path()).stdin(records).output().expect("logmill runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert_eq!((out(&[]), out(&["--env", "raw"])), (String::new(), "as it is\n".into()));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let script = "\"$0\" config reference | true; exit ${PIPESTATUS[0]}";
+    let bash = |run: &mut Command| run.output().expect("bash runs");
+    let output = bash(Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_logmill")]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_reference_page_is_what_the_program_prints() {
     let output = Command::new(env!("CARGO_BIN_EXE_logmill")).args(["config", "reference"]).output().expect("it runs");
     let printed = String::from_utf8(output.stdout).expect("text");

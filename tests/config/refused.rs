@@ -1,6 +1,6 @@
 //! What is refused: every message in full, for it is all that an operator has to mend the file with.
 
-use logmill::conf::{explain, load};
+use logmill::conf::{Severity, explain, explain_as, load};
 
 use super::{Place, TASK_LINES, problems_of};
 
@@ -456,4 +456,6 @@ fn problems_are_shown_with_their_line() {
     let expected = "error: readers = 0 is out of range\n  --> logmill.toml:10:12\n   |\n10 |     readers = 0 # two\n   \
                     |               ^\n   |\n   = help: write a whole number from 1 to 64, for example readers = 2\n\n";
     assert_eq!(shown, expected);
+    let coloured = explain_as(Severity::Warning, &problems, true);
+    assert!(coloured.starts_with("\u{1b}[") && coloured.contains("warning"), "{coloured:?}");
 }
