@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use logmill::conf::config::{Cores, Transform};
+use log::LevelFilter;
+use logmill::conf::config::{Cores, Log, LogRotate, Process, Transform};
 use logmill::conf::schema::{CLUSTER, Key, PROCESS, TASK};
 use logmill::conf::{explain, load};
 use logmill::flow::cluster::Start;
@@ -85,6 +86,63 @@ fn every_key_is_read() {
     assert_eq!((task.readers, task.writers, task.lanes, task.deliver_by.as_deref()), (4, 3, 8, Some("role_id")));
     assert_eq!((task.channel_capacity, task.ring_size, task.failures_max), (64, 4 << 20, 9));
     assert_eq!((task.checkpoint_interval, task.poll_timeout), (Duration::from_millis(500), Duration::from_secs(1)));
+}
+
+#[test]
+fn every_key_of_the_process_is_read() {
+    let lines = r#"[process]
+        data_dir = "d"
+        cores = [1, 0]
+        stop_timeout = "1s"
+        socket = "s"
+        control_users = ["ops", 1000]
+        metrics_listen = "[::1]:9108"
+        log_file = "l"
+        log_level = "debug"
+        log_rotate_size = "1MiB"
+        log_keep = 3
+        stack_level = "error"
+        report_level = "off"
+        report_to = "mail root"
+        lag_alert = 5
+        lag_alert_for = "2s"
+        max_batch_time = "3s"
+        "#;
+    let process = |more: &str| accepted(&format!("{TASK_LINES}{lines}{more}\n")).config.process;
+    let log = |rotate| Log { file: Some("l".into()), level: LevelFilter::Debug, rotate, keep: 3 };
+    let expected = Process {
+        data_dir: "d".into(),
+        cores: Cores::These(vec![1, 0]),
+        stop_timeout: Duration::from_secs(1),
+        socket: "s".into(),
+        control_users: vec!["ops".into(), "1000".into()],
+        metrics_listen: Some("[::1]:9108".into()),
+        log: log(LogRotate::AtSize(1 << 20)),
+        stack_level: LevelFilter::Error,
+        report_level: LevelFilter::Off,
+        report_to: Some("mail root".into()),
+        lag_alert: 5,
+        lag_alert_for: Duration::from_secs(2),
+        max_batch_time: Duration::from_secs(3),
+        effective: process("").effective,
+    };
+    assert_eq!(process(""), expected);
+    assert_eq!(process("log_rotate = \"day\"").log, log(LogRotate::Daily));
+    assert_eq!(process("log_rotate = \"none\"").log, log(LogRotate::Never));
+    let unset = accepted(TASK_LINES).config.process;
+    assert_eq!((unset.log.file, unset.metrics_listen, unset.report_to), (None, None, None));
+    assert_eq!((unset.socket.as_path(), unset.control_users), (Path::new("run/logmill.sock"), Vec::<String>::new()));
+}
+
+#[test]
+fn what_was_read_is_told() {
+    let place = Place::new();
+    place.load(TASK_LINES).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
+    let overlay = place.dir.path().join("logmill.local.toml");
+    std::fs::write(&overlay, "[deliver.game]\nreaders = 3\n").expect("the overlay");
+    let loaded = load(&place.file(), Some("local")).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
+    assert_eq!(loaded.sources, [overlay, place.file(), place.dir.path().join("settings")]);
+    assert_eq!(loaded.config.deliver[0].readers, 3);
 }
 
 #[test]
