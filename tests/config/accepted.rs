@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use logmill::conf::config::{Cores, Log, LogRotate, Process, Transform};
-use logmill::conf::schema::{CLUSTER, Key, PROCESS, TASK};
+use logmill::conf::schema::{CLUSTER, Change, Key, PROCESS, TASK};
 use logmill::conf::{explain, load};
 use logmill::flow::cluster::Start;
 use logmill::flow::name::Rotate;
@@ -261,6 +261,8 @@ fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
     let mut set = place.load(&all_set).unwrap_or_else(|problems| panic!("{}", explain(&problems))).config;
     // The one key that has an example instead of a default.
     assert_eq!(set.deliver[0].deliver_by.take().as_deref(), Some("role_id"));
+    assert_eq!(set.deliver[0].effective.changed(&task.effective), [("deliver_by", Change::Task)]);
+    set.deliver[0].effective = task.effective.clone();
     assert_eq!(set, loaded.config);
 
     let shown: Vec<&str> = all_set.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
