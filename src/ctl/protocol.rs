@@ -1,15 +1,207 @@
 //! The words that pass the door: what may be asked, and the state of the program as both sides name it.
+//!
+//! ```text
+//! {"command":"status"}                                  {"ok":{…}}
+//! {"command":"pause","task":"game_24"}                  {"error":"there is no task game_24"}
+//! {"RpcFuncName":"KafkaLag","Params":[]}                261
+//! ```
+//! The last one is the form of the service that this program replaces: an integer or a text and a newline come back,
+//! -1 for an integer that nobody can tell, and the connection is closed.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::table;
 use crate::flow::span::Counts;
 
 /// What the running program is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    /// [`Status`].
     Status,
+    /// A list of [`Offset`], of all tasks.
+    Offsets,
+    /// The sum of all tasks' lag.
+    Lag,
+    /// Records in the failure queues.
+    FailuresCount,
+    /// Removes parked records; their number.
+    FailuresClear {
+        #[serde(default)]
+        filter: Filter,
+    },
+    /// Parked records go through the transform again; their number.
+    FailuresRetry {
+        #[serde(default)]
+        filter: Filter,
+    },
+    Reload,
+    Pause {
+        task: String,
+    },
+    Resume {
+        task: String,
+    },
+    Seek {
+        task: String,
+        topic: String,
+        partition: i32,
+        to: Target,
+    },
+    /// [`Tapped`]: what has passed since it was asked last. Nothing is collected while nobody asks.
+    Tap {
+        task: String,
+        /// Of records whose value or line holds this text; without it of any.
+        #[serde(default)]
+        filter: Option<String>,
+    },
+    /// Ends the run in order; [`Stopping`] comes back before it has ended.
     Stop,
+}
+
+impl Request {
+    /// True where the answer is at hand: nothing has to be waited for.
+    pub fn is_quick(&self) -> bool {
+        matches!(self, Request::Status | Request::Lag | Request::FailuresCount | Request::Tap { .. })
+    }
+}
+
+/// Where a partition is to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Offset(i64),
+    /// Milliseconds since the epoch: the first record at or after it.
+    TimestampMs(i64),
+}
+
+/// Which parked records are meant; without any member all are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    pub task: Option<String>,
+    /// The reason, such as `E05_JSON`.
+    pub code: Option<String>,
+    pub topic: Option<String>,
+    /// Parked at least so many seconds ago.
+    pub older_than_s: Option<u64>,
+    /// Parked at most so many seconds ago.
+    pub newer_than_s: Option<u64>,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Ok(Value),
+    /// A sentence for the operator.
+    Error(String),
+}
+
+impl Reply {
+    pub fn ok(value: &impl Serialize) -> Reply {
+        serde_json::to_value(value).map_or_else(|e| Reply::Error(e.to_string()), Reply::Ok)
+    }
+}
+
+/// A request with the form in which its answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub request: Request,
+    pub form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    /// The old one, for a function whose answer is an integer.
+    Integer,
+    /// The old one, for all others.
+    Text,
+}
+
+/// The old form; members beside these are not looked at.
+#[derive(Deserialize)]
+struct Old {
+    #[serde(rename = "RpcFuncName")]
+    name: String,
+}
+
+impl Asked {
+    /// # Errors
+    /// What it is not, in the form that was used.
+    pub fn parse(bytes: &[u8]) -> Result<Asked, (Form, String)> {
+        if let Ok(Old { name }) = serde_json::from_slice(bytes) {
+            let (request, form) = match name.as_str() {
+                "KafkaLag" => (Request::Lag, Form::Integer),
+                "FailureQueueCount" => (Request::FailuresCount, Form::Integer),
+                "ClearFailureQueue" => (Request::FailuresClear { filter: Filter::default() }, Form::Integer),
+                "OffsetChecker" => (Request::Offsets, Form::Text),
+                "Update" => (Request::Reload, Form::Text),
+                "Stop" => (Request::Stop, Form::Text),
+                other => return Err((Form::Text, format!("there is no function {other}"))),
+            };
+            return Ok(Asked { request, form });
+        }
+        let request = serde_json::from_slice(bytes).map_err(|e| (Form::Json, e.to_string()))?;
+        Ok(Asked { request, form: Form::Json })
+    }
+}
+
+impl Form {
+    /// The reply as bytes, with its newline.
+    pub fn write(self, reply: &Reply) -> Vec<u8> {
+        let text = match (self, reply) {
+            (Form::Json, reply) => serde_json::to_string(reply).unwrap_or_default(),
+            (Form::Integer, Reply::Ok(Value::Number(number))) => number.to_string(),
+            (Form::Integer, _) => "-1".into(),
+            (Form::Text, Reply::Error(text)) => text.clone(),
+            (Form::Text, Reply::Ok(value)) => old_text(value),
+        };
+        format!("{}\n", text.trim_end_matches('\n')).into_bytes()
+    }
+}
+
+fn old_text(value: &Value) -> String {
+    match (value, Vec::<Offset>::deserialize(value)) {
+        (Value::String(text), _) => text.clone(),
+        (_, Ok(rows)) => table::offsets(&rows),
+        _ => value.to_string(),
+    }
+}
+
+/// A partition's row in the table of offsets; `None` where nobody can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offset {
+    pub task: String,
+    pub topic: String,
+    pub partition: i32,
+    /// The first offset of the log.
+    pub low: Option<i64>,
+    /// The end of the log.
+    pub high: Option<i64>,
+    /// The offset to take next: the stored one, else where the task would begin.
+    pub current: Option<i64>,
+}
+
+impl Offset {
+    pub fn lag(&self) -> Option<i64> {
+        Some(self.high?.saturating_sub(self.current?).max(0))
+    }
+}
+
+/// The sum of all rows; `None` where one of them is not known.
+pub fn lag(rows: &[Offset]) -> Option<i64> {
+    rows.iter().map(Offset::lag).sum()
+}
+
+/// What is about to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    pub pid: i32,
+    /// Longest time it takes.
+    pub stop_timeout_s: u64,
 }
 
 /// The program at one moment.
@@ -19,6 +211,10 @@ pub struct Status {
     pub pid: u32,
     /// Rises with every configuration that was accepted; 1 at start.
     pub generation: u64,
+    /// Since the start.
+    pub uptime_s: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
     pub tasks: Vec<TaskStatus>,
 }
 
@@ -26,12 +222,41 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
     pub name: String,
-    /// It reads nothing, by order.
-    pub paused: bool,
+    pub state: TaskState,
     /// Of this run.
     pub counts: Counts,
     pub queue: QueueStatus,
+    /// Records a second, over the last seconds.
+    pub rate: f64,
+    /// Records that are not taken yet; `None` before all partitions have been fetched from.
+    pub lag: Option<u64>,
+    /// Seconds until the lag is gone at the pace of the last seconds; `None` where it does not shrink.
+    pub catch_up_s: Option<u64>,
+    /// Kafka's timestamp of the newest record taken, milliseconds since the epoch; `None` before the first.
+    pub newest_ms: Option<i64>,
+    /// Of this task alone, since the program started.
+    pub restarts: u64,
+    pub last_error: Option<String>,
     pub threads: Vec<ThreadStatus>,
+    /// Files that may still grow, at most [`FILES_SHOWN_MAX`] of them.
+    pub files: Vec<FileStatus>,
+    /// All of them.
+    pub files_open: usize,
+    /// Partitions that cannot be read on, as topic/partition.
+    pub stopped: Vec<String>,
+}
+
+/// Files of a task that a [`Status`] names.
+pub const FILES_SHOWN_MAX: usize = 100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    Running,
+    /// A writer waits for its disk, or a reader for room in its ring.
+    Blocked,
+    /// By an operator.
+    Paused,
 }
 
 /// A failure queue at one moment.
@@ -56,5 +281,112 @@ pub struct ThreadStatus {
     pub name: String,
     /// It waits: a reader for room in its ring, a writer for its disk.
     pub blocked: bool,
+    /// The core it ran on last; `None` once it has ended.
+    pub core: Option<u32>,
+    /// Processor time since it started.
+    pub cpu_ms: u64,
+    /// Percent: how full its ring is, of a reader; its inbox, of a writer.
+    pub fill: u8,
     pub last_error: Option<String>,
+}
+
+/// A file at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// The writer's thread.
+    pub thread: String,
+    /// Below the task's directory.
+    pub name: String,
+    pub bytes: u64,
+}
+
+/// Samples of what passes through a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tapped {
+    /// Oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// A record, and what became of it. Long texts are cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    /// Its number within its value.
+    pub k: u32,
+    /// "written", "filtered", or the reason for which it was parked.
+    pub ended: String,
+    pub value: String,
+    /// The line, "" where there is none.
+    pub line: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_they_are_written() {
+        let requests = [
+            (Request::Status, r#"{"command":"status"}"#),
+            (
+                Request::Seek { task: "g".into(), topic: "t".into(), partition: 3, to: Target::Offset(7) },
+                r#"{"command":"seek","task":"g","topic":"t","partition":3,"to":{"offset":7}}"#,
+            ),
+            (Request::Tap { task: "g".into(), filter: None }, r#"{"command":"tap","task":"g","filter":null}"#),
+        ];
+        for (request, text) in requests {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(Asked::parse(text.as_bytes()), Ok(Asked { request, form: Form::Json }));
+        }
+        let short = Asked::parse(br#"{"command":"failures_clear"}"#).unwrap();
+        assert_eq!(short.request, Request::FailuresClear { filter: Filter::default() });
+        for bad in
+            ["{}", r#"{"command":"no"}"#, r#"{"command":"pause"}"#, r#"{"command":"failures_clear","filter":{"x":1}}"#]
+        {
+            assert!(matches!(Asked::parse(bad.as_bytes()), Err((Form::Json, _))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_old_form_is_answered_in_the_old_form() {
+        let form = |name: &str| {
+            Asked::parse(format!(r#"{{"RpcFuncName":"{name}","Params":[]}}"#).as_bytes()).map(|asked| asked.form)
+        };
+        assert_eq!([form("KafkaLag"), form("OffsetChecker")], [Ok(Form::Integer), Ok(Form::Text)]);
+        assert_eq!(form("None"), Err((Form::Text, "there is no function None".into())));
+        assert_eq!(Form::Integer.write(&Reply::ok(&12)), b"12\n");
+        assert_eq!(Form::Integer.write(&Reply::Error("no".into())), b"-1\n");
+        assert_eq!(Form::Text.write(&Reply::ok(&"generation 2")), b"generation 2\n");
+        assert_eq!(Form::Text.write(&Reply::Error("two\nlines".into())), b"two\nlines\n");
+        assert_eq!(Form::Json.write(&Reply::ok(&1)), b"{\"ok\":1}\n");
+        assert_eq!(Form::Json.write(&Reply::Error("no".into())), b"{\"error\":\"no\"}\n");
+    }
+
+    #[test]
+    fn lag_is_known_where_all_of_it_is() {
+        let row =
+            |high, current| Offset { task: "t".into(), topic: "t".into(), partition: 0, low: None, high, current };
+        assert_eq!(lag(&[row(Some(9), Some(2)), row(Some(1), Some(4))]), Some(7));
+        assert_eq!(lag(&[row(Some(9), Some(2)), row(None, Some(4))]), None);
+        assert_eq!(lag(&[]), Some(0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = Asked::parse(&bytes);
+        }
+
+        #[test]
+        fn any_json_is_parsed_or_refused(
+            name in r#""(command|RpcFuncName|task|to|filter)""#,
+            value in r#"("[a-zA-Z_]{0,9}"|-?[0-9]{1,30}|\[\]|\{"offset":-?[0-9]{0,30}\}|null)"#,
+            rest in r#"(,"(task|partition)":[0-9"]{0,3})?"#,
+        ) {
+            let text = format!("{{{name}:{value}{rest}}}");
+            let _ = Asked::parse(text.as_bytes());
+        }
+    }
 }

@@ -7,13 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 
+use super::look::Looks;
 use super::task;
-use super::wiring::{reader_name, writer_name};
-use crate::ctl::protocol::{QueueStatus, Status, TaskStatus, ThreadStatus};
+use crate::conf::config::Deliver;
+use crate::ctl::protocol::Status;
+use crate::flow::clock;
 use crate::flow::gauge::Beat;
 use crate::flow::span::Counts;
-use crate::reader::{JobProgress, Standing, scout};
+use crate::reader::{Standing, scout};
 use crate::ring::layout::Ring;
+use crate::ring::slot::Slot;
+use crate::sys::usage;
 use crate::{reader, writer};
 
 /// One for the whole program; the engine hangs views up and takes them down.
@@ -24,11 +28,14 @@ pub struct Board {
     awaited: Mutex<Vec<String>>,
     /// The engine's loop: begun anew each time it comes round.
     pub engine: Beat,
+    looks: Mutex<Looks>,
 }
 
 /// A running task as others see it.
 pub struct View {
     pub name: String,
+    /// What it was started with.
+    pub deliver: Arc<Deliver>,
     pub dir: PathBuf,
     pub topics: Vec<String>,
     /// What its counters stood at when it was started.
@@ -41,6 +48,8 @@ pub struct View {
     pub shared: Arc<reader::Shared>,
     /// One for each reader.
     pub rings: Vec<Arc<Ring>>,
+    /// One for each writer.
+    pub slots: Vec<Arc<Slot>>,
     /// One for each writer; nobody takes anything from here.
     pub queues: Vec<Receiver<writer::Message>>,
 }
@@ -52,6 +61,7 @@ impl Board {
             views: Mutex::default(),
             awaited: Mutex::default(),
             engine: Beat::default(),
+            looks: Mutex::default(),
         }
     }
 
@@ -62,6 +72,7 @@ impl Board {
 
     pub fn hang(&self, view: Arc<View>) {
         self.lock_awaited().retain(|name| *name != view.name);
+        self.looks().hung(&view.name);
         self.lock().push(view);
     }
 
@@ -97,13 +108,30 @@ impl Board {
         self.lock().clone()
     }
 
+    /// Looks at the tasks' counters, once a second at most: rates are made of what was seen.
+    pub fn look(&self) {
+        let mut looks = self.looks();
+        if looks.is_due() {
+            looks.note(&self.views());
+        }
+    }
+
     pub fn status(&self) -> Status {
+        let mut threads = usage::threads();
+        let views = self.views();
+        let looks = self.looks();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             generation: self.generation(),
-            tasks: self.views().iter().map(|view| view.status()).collect(),
+            uptime_s: clock::running_ms() / 1000,
+            rss_bytes: usage::resident_bytes(),
+            tasks: views.iter().map(|view| view.status(&looks, &mut threads)).collect(),
         }
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
@@ -128,25 +156,5 @@ impl View {
         }
         all.sort_unstable_by_key(|s| (s.topic, s.partition));
         all
-    }
-
-    fn status(&self) -> TaskStatus {
-        let thread = |name, blocked: &std::sync::atomic::AtomicBool, last_error| ThreadStatus {
-            name,
-            blocked: blocked.load(Ordering::Relaxed),
-            last_error,
-        };
-        let readers = self.readers.iter().enumerate();
-        let writers = self.writers.iter().enumerate();
-        let readers = readers.map(|(i, g)| thread(reader_name(i, &self.name), &g.blocked, g.last_error.get()));
-        let writers = writers.map(|(i, g)| thread(writer_name(i, &self.name), &g.blocked, g.last_error.get()));
-        let JobProgress { running, goal, done, counts } = self.shared.job();
-        TaskStatus {
-            name: self.name.clone(),
-            paused: self.shared.paused.load(Ordering::Relaxed),
-            counts: self.counts(),
-            queue: QueueStatus { failures: self.shared.failures.load(Ordering::Relaxed), running, goal, done, counts },
-            threads: readers.chain(writers).collect(),
-        }
     }
 }

@@ -5,6 +5,7 @@
 mod board;
 mod ground;
 mod heal;
+mod look;
 mod moving;
 mod orders;
 mod power_loss;
@@ -15,6 +16,7 @@ mod remote;
 mod restore;
 mod seat;
 mod seek;
+mod status;
 mod strict;
 mod summary;
 mod task;
@@ -195,6 +197,7 @@ impl Engine {
         let mut beat = notify::Beat::from_environment();
         while !(self.stopping.is_some() && self.seats.is_empty()) {
             self.board.engine.begin();
+            self.board.look();
             if let Some(event) = self.next_event() {
                 self.handle(event)?;
             }
@@ -335,7 +338,7 @@ impl Engine {
                 if self.board.generation() > 1 {
                     task.retry_after_reload();
                 }
-                self.board.hang(task.view());
+                self.board.hang(task.view(&seat.deliver));
                 seat.state = State::Running(Box::new(task));
             }
             // What the process began with must start; what a reload brings does not stop the others.

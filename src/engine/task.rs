@@ -210,9 +210,10 @@ impl Task {
         self.scout.as_ref().map_or(Ok(()), |scout| scout.try_send(ask))
     }
 
-    pub fn view(&self) -> Arc<View> {
+    pub fn view(&self, deliver: &Deliver) -> Arc<View> {
         Arc::new(View {
             name: self.name.clone(),
+            deliver: Arc::new(deliver.clone()),
             dir: self.dir.clone(),
             topics: self.topics.clone(),
             began: self.flow.began,
@@ -222,6 +223,7 @@ impl Task {
             task: self.gauge.clone(),
             shared: self.shared.clone(),
             rings: self.maps.rings.clone(),
+            slots: self.maps.slots.clone(),
             queues: self.writers.iter().map(|w| w.queue.clone()).collect(),
         })
     }

@@ -377,6 +377,18 @@ impl Slot {
         Ok(Some((Row { kind, name, seq, route_hash, period }, state)))
     }
 
+    /// The files of lines that may grow, as others see them while a writer works: the names and lengths of the first
+    /// `most`, and the number of all. A row that is being written is left out.
+    pub fn open_files(&self, most: usize) -> (Vec<(String, u64)>, usize) {
+        let is_open = |at: &usize| {
+            let head = self.get(AT_TABLE + at * ROW_WORDS);
+            head & 0xff == State::Created as u64 && head >> 8 & 0xff == Kind::Lines as u64
+        };
+        let open: Vec<usize> = (0..self.rows_used().min(FILES_MAX)).filter(is_open).collect();
+        let rows = open.iter().take(most).filter_map(|at| Some((self.row(*at).ok()??.0.name, self.length(*at))));
+        (rows.collect(), open.len())
+    }
+
     fn row_checksum(&self, base: usize, kind: Kind, name_len: usize) -> u64 {
         let mut words = vec![kind as u64, name_len as u64];
         words.extend((4..7).chain(ROW_NAME..ROW_WORDS).map(|i| self.get(base + i)));

@@ -26,11 +26,15 @@ impl Words {
     /// # Errors
     /// The file is shorter than that, or the kernel refuses the map.
     pub fn map(file: &File, words: usize) -> io::Result<Words> {
-        let bytes = words * 8;
-        if file.metadata()?.len() < bytes as u64 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the map file is shorter than its layout"));
-        }
-        Ok(Words { map: MmapOptions::new().len(bytes).map_raw(file)?, len: words })
+        Ok(Words { map: options(file, words)?.map_raw(file)?, len: words })
+    }
+
+    /// The same of a file that is open for reading alone: a store would end the process.
+    ///
+    /// # Errors
+    /// As [`Words::map`].
+    pub fn map_to_read(file: &File, words: usize) -> io::Result<Words> {
+        Ok(Words { map: options(file, words)?.map_raw_read_only(file)?, len: words })
     }
 
     pub fn len(&self) -> usize {
@@ -54,6 +58,16 @@ impl Words {
     }
 }
 
+fn options(file: &File, words: usize) -> io::Result<MmapOptions> {
+    let bytes = words * 8;
+    if file.metadata()?.len() < bytes as u64 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the map file is shorter than its layout"));
+    }
+    let mut options = MmapOptions::new();
+    options.len(bytes);
+    Ok(options)
+}
+
 /// A stretch of a file mapped twice in a row: a span of up to its length has no seam at the end.
 pub struct Mirror {
     base: NonNull<u8>,
@@ -71,6 +85,18 @@ impl Mirror {
     /// # Errors
     /// The file is too short, or the kernel refuses the maps.
     pub fn map(file: &File, offset: usize, len: usize) -> io::Result<Mirror> {
+        Mirror::map_for(libc::PROT_READ | libc::PROT_WRITE, file, offset, len)
+    }
+
+    /// The same of a file that is open for reading alone: a store would end the process.
+    ///
+    /// # Errors
+    /// As [`Mirror::map`].
+    pub fn map_to_read(file: &File, offset: usize, len: usize) -> io::Result<Mirror> {
+        Mirror::map_for(libc::PROT_READ, file, offset, len)
+    }
+
+    fn map_for(access: libc::c_int, file: &File, offset: usize, len: usize) -> io::Result<Mirror> {
         assert!(len.is_power_of_two() && len >= PAGE && offset.is_multiple_of(PAGE));
         if file.metadata()?.len() < (offset + len) as u64 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the ring file is shorter than its layout"));
@@ -97,7 +123,7 @@ impl Mirror {
                 libc::mmap(
                     base.as_ptr().add(half * len).cast(),
                     len,
-                    libc::PROT_READ | libc::PROT_WRITE,
+                    access,
                     libc::MAP_SHARED | libc::MAP_FIXED,
                     file.as_raw_fd(),
                     offset as libc::off_t,

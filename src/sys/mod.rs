@@ -8,4 +8,7 @@ pub mod mmap;
 pub mod notify;
 pub mod process;
 pub mod signal;
+pub mod socket;
+pub mod terminal;
 pub mod thread;
+pub mod usage;

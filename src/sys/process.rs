@@ -95,3 +95,23 @@ pub fn tell(pid: u32, signal: Signal) -> io::Result<()> {
     // SAFETY: kill takes two numbers and touches no memory.
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// True while a process of this number is there.
+pub fn is_running(pid: i32) -> bool {
+    // SAFETY: signal 0 is sent to nobody.
+    let rc = unsafe { libc::kill(pid, 0) };
+    rc == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_are_gone_are_told_from_those_that_run() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        child.wait().unwrap();
+        assert_eq!((is_running(std::process::id() as i32), is_running(pid)), (true, false));
+    }
+}

@@ -11,13 +11,17 @@ const NAME_MAX: usize = 15;
 /// # Errors
 /// The kernel has no room for another thread.
 pub fn spawn(name: &str, core: Option<usize>, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let name: String = name.chars().take(NAME_MAX).collect();
-    Builder::new().name(name).spawn(move || {
+    Builder::new().name(kept_name(name)).spawn(move || {
         if let Some(id) = core {
             core_affinity::set_for_current(core_affinity::CoreId { id });
         }
         body();
     })
+}
+
+/// What the kernel keeps of a thread's name.
+pub fn kept_name(name: &str) -> String {
+    name.chars().take(NAME_MAX).collect()
 }
 
 /// The cores this process may use.
