@@ -141,6 +141,19 @@ impl Store {
         Ok(Store { env, db, path: dir.to_path_buf() })
     }
 
+    /// Opens the database in `dir` beside the process that writes it, which does not notice: nothing is locked. So a
+    /// value may be found damaged that is being written, and is to be asked for again.
+    ///
+    /// # Errors
+    /// LMDB's; there is no database.
+    pub fn open_to_read(dir: &Path) -> Result<Store, StoreError> {
+        let lmdb_error = |source| StoreError::Lmdb { path: dir.to_path_buf(), source };
+        let flags = EnvironmentFlags::READ_ONLY | EnvironmentFlags::NO_LOCK;
+        let env = Environment::new().set_flags(flags).set_max_dbs(1).open(dir).map_err(lmdb_error)?;
+        let db = env.open_db(Some("ledger")).map_err(lmdb_error)?;
+        Ok(Store { env, db, path: dir.to_path_buf() })
+    }
+
     /// The state that the records of `topic` in `group_id` belong to.
     ///
     /// # Errors

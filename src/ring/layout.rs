@@ -142,6 +142,15 @@ impl Ring {
         Ok(Ring { head: Words::map(file, HEADER_WORDS)?, data: Mirror::map(file, HEADER_BYTES, ring_size)? })
     }
 
+    /// For one who looks and stores nothing.
+    ///
+    /// # Errors
+    /// As [`Ring::map`].
+    pub fn map_to_read(file: &File, ring_size: usize) -> io::Result<Ring> {
+        let head = Words::map_to_read(file, HEADER_WORDS)?;
+        Ok(Ring { head, data: Mirror::map_to_read(file, HEADER_BYTES, ring_size)? })
+    }
+
     pub fn header(&self) -> &Words {
         &self.head
     }

@@ -9,6 +9,7 @@ mod guard;
 pub mod layout;
 #[cfg(test)]
 mod model;
+pub mod peek;
 pub mod publish;
 pub mod recover;
 pub mod set;

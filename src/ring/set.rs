@@ -16,7 +16,7 @@ use crate::flow::tally::Tally;
 use crate::sys::file;
 use crate::sys::mmap::Words;
 
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 
 /// The numbers that a layout follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

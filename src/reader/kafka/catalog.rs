@@ -15,9 +15,11 @@ use crate::flow::cluster::{Cluster, Start};
 /// Every call blocks until the broker answers or its time is over.
 pub struct Catalog {
     consumer: BaseConsumer,
+    /// Longest wait for one answer.
+    patience: Duration,
 }
 
-/// Longest wait for one answer.
+/// Longest wait for one answer, unless it is set.
 const ASK: Duration = Duration::from_secs(5);
 /// The same for ids: some brokers never tell them.
 const ASK_IDS: Duration = Duration::from_secs(2);
@@ -46,7 +48,12 @@ impl Catalog {
         config.extend(settings(cluster, group_id));
         config.set_log_level(rdkafka::config::RDKafkaLogLevel::Critical);
         let consumer = config.create().map_err(|e| FetchError::Start(e.to_string()))?;
-        Ok(Catalog { consumer })
+        Ok(Catalog { consumer, patience: ASK })
+    }
+
+    /// The longest wait for one answer from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The partitions of a topic, none if it does not exist.
@@ -55,7 +62,7 @@ impl Catalog {
     /// No broker answers, or it refuses.
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, FetchError> {
         let failed = |source| FetchError::Request { deed: format!("ask for topic {topic}"), source };
-        let answer = self.consumer.fetch_metadata(Some(topic), ASK).map_err(failed)?;
+        let answer = self.consumer.fetch_metadata(Some(topic), self.patience).map_err(failed)?;
         let Some(found) = answer.topics().iter().find(|t| t.name() == topic) else { return Ok(Vec::new()) };
         match found.error().map(RDKafkaErrorCode::from) {
             None | Some(RDKafkaErrorCode::LeaderNotAvailable) => {}
@@ -119,7 +126,7 @@ impl Catalog {
     /// No broker answers, or it refuses.
     pub fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), FetchError> {
         let failed = |source| FetchError::Request { deed: format!("ask for the ends of {topic}/{partition}"), source };
-        self.consumer.fetch_watermarks(topic, partition, ASK).map_err(failed)
+        self.consumer.fetch_watermarks(topic, partition, self.patience).map_err(failed)
     }
 
     /// The ends of many partitions in one question to each broker, in their order; `None` where nobody tells.
@@ -135,7 +142,7 @@ impl Catalog {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.consumer.offsets_for_times(ask, ASK).map_err(failed)?;
+        let answer = self.consumer.offsets_for_times(ask, self.patience).map_err(failed)?;
         let end = |(topic, partition): &(&str, i32)| match answer.find_partition(topic, *partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
@@ -155,7 +162,7 @@ impl Catalog {
         let failed = |source| FetchError::Request { deed: format!("ask {topic}/{partition} for a time"), source };
         let mut ask = TopicPartitionList::new();
         ask.add_partition_offset(topic, partition, Offset::Offset(ms)).map_err(failed)?;
-        let answer = self.consumer.offsets_for_times(ask, ASK).map_err(failed)?;
+        let answer = self.consumer.offsets_for_times(ask, self.patience).map_err(failed)?;
         match answer.find_partition(topic, partition).map(|p| p.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset),
             _ => Ok(high),

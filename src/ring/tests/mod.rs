@@ -2,6 +2,7 @@
 
 mod entries;
 mod fold;
+mod peek;
 mod set;
 mod slot;
 
