@@ -1,10 +1,15 @@
-//! What can be typed: the command line of `logmill` as typed arguments. Nothing is done here.
+//! What can be typed: the command line of `logmill` as typed arguments, and in [`millctl`] that of the control tool.
+//! Nothing is done here.
+
+pub mod millctl;
+pub mod pages;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::conf::parse_timezone;
 
@@ -107,6 +112,14 @@ pub enum Command {
     /// be running on this data_dir. Exit code 0: every line is there exactly once; 1: something is wrong.
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
+    /// Prints the script that completes logmill's words in a shell
+    ///
+    /// That of millctl comes from millctl completions.
+    #[command(after_help = "Example: logmill completions bash > /etc/bash_completion.d/logmill")]
+    Completions(Completions),
+    /// Writes the manual pages of logmill and millctl into a directory
+    #[command(after_help = "Example: logmill man /usr/local/share/man/man1")]
+    Man(Man),
     /// Reads a ledger that may be damaged; `run` starts it for itself
     #[command(hide = true)]
     CheckLedger(CheckLedger),
@@ -238,6 +251,18 @@ pub struct ConfigShow {
     /// One JSON object: numbers in their units, durations in milliseconds, sizes in bytes
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Man {
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,9 @@
 //!
 //! [`daemon`] keeps it running behind a terminal's back.
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
-//! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
+//! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that. [`ctl`] is the door of the
+//! running program: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or without
+//! the running program.
 //!
 //! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
 //! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
@@ -24,14 +26,17 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod clerk;
 pub mod cli;
 pub mod conf;
+pub mod console;
 pub mod ctl;
 pub mod daemon;
 pub mod demo;
 pub mod dry_run;
 pub mod engine;
 pub mod flow;
+pub mod inspect;
 pub mod ledger;
 pub mod reach;
 pub mod reader;

@@ -9,7 +9,7 @@ use logmill::conf::{self, Loaded, Severity};
 use logmill::daemon::{self, Verb};
 use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, notify, thread};
-use logmill::{demo, dry_run, reach, verify};
+use logmill::{clerk, demo, dry_run, reach, verify};
 
 fn main() -> ExitCode {
     thread::abort_on_panic();
@@ -30,6 +30,12 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Verify(verify) => self::verify(&verify),
+        Command::Completions(typed) => {
+            cli::pages::complete_logmill(typed.shell, &mut io::stdout().lock()).map_err(|e| format!("error: {e}"))
+        }
+        Command::Man(typed) => {
+            cli::pages::write_man(&typed.dir).map_err(|e| format!("error: {}: {e}", typed.dir.display()))
+        }
         Command::CheckLedger(check) => return engine::check_ledger(&check.dir),
     };
     match result {
@@ -57,14 +63,17 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     let mode = Mode { exit_at_end: typed.exit_at_end, progress: typed.exit_at_end && io::stderr().is_terminal() };
     let loaded = load(&typed.config, typed.env.as_deref())?;
     daemon::has_task(&loaded, typed.old.task.as_deref())?;
+    let process = loaded.config.process.clone();
     let (config, env) = (typed.config.clone(), typed.env.clone());
     let again = Box::new(move || conf::load(&config, env.as_deref()));
     let engine = Engine::start(loaded, again, mode).map_err(|e| format!("error: {e}"))?;
+    let door = clerk::open(&process, engine.remote()).map_err(|e| format!("error: {e}"))?;
     notify::ready();
     if typed.supervised.is_some() {
         let _ = writeln!(io::stdout(), "{}{}", daemon::READY, std::process::id());
     }
     let summary = engine.run().map_err(|e| format!("error: {e}"))?;
+    drop(door);
     let _ = write!(io::stdout(), "{summary}");
     if typed.exit_at_end && !summary.is_whole() {
         return Err("error: not all partitions could be read to their end".into());

@@ -15,8 +15,8 @@ const FLOORS: &[&[&str]] = &[
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
-    &["cli", "daemon", "demo", "dry_run", "reach"],
-    &["verify"],
+    &["cli", "daemon", "demo", "dry_run", "inspect", "reach"],
+    &["verify", "clerk", "console"],
 ];
 
 /// A word, the paths that may hold it all the same, and what to do instead.
@@ -44,7 +44,7 @@ const LIBRARIES: &[Rule] = &[
     ("memmap2::", &["src/sys/"], "sys::mmap"),
     ("signal_hook::", &["src/sys/"], "sys::signal"),
     ("core_affinity::", &["src/sys/"], "sys::thread"),
-    ("clap::", &["src/cli.rs", "src/main.rs", "src/bin/"], "cli"),
+    ("clap::", &["src/cli", "src/main.rs", "src/bin/"], "cli"),
     ("toml::", &["src/conf/"], "conf"),
     ("annotate_snippets::", &["src/conf/explain.rs"], "conf::explain"),
 ];

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub use explain::{Severity, explain, explain_as};
 pub use reference::reference;
 pub use show::show;
-pub use units::parse_timezone;
+pub use units::{parse_duration, parse_start, parse_timezone};
 
 use crate::flow::problem::Problem;
 use crate::transform::Program;
@@ -92,6 +92,17 @@ pub fn process(path: &Path, env: Option<&str>) -> Result<Process, Vec<Problem>> 
         }
         _ => Err(problems),
     }
+}
+
+/// What is meant, without the settings files of the tasks.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_config(path: &Path, env: Option<&str>) -> Result<Config, Vec<Problem>> {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let config = layers(path, env, &mut problems, &mut warnings)
+        .map(|(written, _)| check::check(&written, &mut problems, &mut warnings));
+    config.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// All that was written, one layer over the other, and the files that were read. `None`: a file cannot be read or is no

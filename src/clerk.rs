@@ -1,0 +1,78 @@
+//! The clerk: what the running program answers at its door. A request comes in; gauges are looked at, or the engine
+//! gets an order; the answer goes out. The data road notices nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::conf::config::Process;
+use crate::ctl::protocol::{Reply, Request, Stopping};
+use crate::ctl::server::{Answers, Door, DoorError, Settings};
+use crate::engine::{Order, Remote, View};
+use crate::inspect::{self, Stored};
+use crate::sys::socket;
+
+/// Longest wait for what becomes of an order.
+const ORDER_MAX: Duration = Duration::from_secs(9);
+
+/// Why nobody can ask.
+#[derive(Debug, thiserror::Error)]
+pub enum ClerkError {
+    #[error("control_users: there is no user {0}; write the name of one, or a number")]
+    NoUser(String),
+    #[error(transparent)]
+    Door(#[from] DoorError),
+}
+
+/// Opens the door of the running program; it is closed when that is dropped.
+///
+/// # Errors
+/// The socket cannot be had, or a user is not known.
+pub fn open(process: &Process, remote: Remote) -> Result<Door, ClerkError> {
+    let uid = |user: &String| socket::uid_of(user).ok_or_else(|| ClerkError::NoUser(user.clone()));
+    let mut users = process.control_users.iter().map(uid).collect::<Result<Vec<_>, _>>()?;
+    if users.is_empty() {
+        users = vec![0, socket::own_uid()];
+    }
+    let stop_timeout_s = process.stop_timeout.as_secs();
+    let answers: Answers = Arc::new(move |request| answer(&remote, request, stop_timeout_s));
+    Ok(Door::open(Settings { socket: process.socket.clone(), users }, answers)?)
+}
+
+fn answer(remote: &Remote, request: Request, stop_timeout_s: u64) -> Reply {
+    let views = || remote.board().views();
+    match request {
+        Request::Status => Reply::ok(&remote.status()),
+        Request::Lag => match views().iter().map(|view| view.lag()).sum::<Option<u64>>() {
+            Some(lag) => Reply::ok(&lag),
+            None => Reply::Error("not all partitions have been fetched from yet; try again".into()),
+        },
+        Request::Offsets => {
+            let tasks = views().iter().map(|view| ((*view.deliver).clone(), stored(view))).collect();
+            Reply::ok(&inspect::with_ends(tasks).rows)
+        }
+        Request::FailuresCount => {
+            let counts =
+                views().into_iter().map(|view| view.shared.failures.load(std::sync::atomic::Ordering::Relaxed));
+            Reply::ok(&counts.sum::<u64>())
+        }
+        Request::Stop => match remote.order(Order::Stop, ORDER_MAX) {
+            Ok(_) => Reply::ok(&Stopping { pid: std::process::id() as i32, stop_timeout_s }),
+            Err(what) => Reply::Error(what),
+        },
+        Request::Tap { .. }
+        | Request::Reload
+        | Request::Pause { .. }
+        | Request::Resume { .. }
+        | Request::Seek { .. }
+        | Request::FailuresClear { .. }
+        | Request::FailuresRetry { .. } => Reply::Error("this is not available in this version".into()),
+    }
+}
+
+/// Where a running task stands, as it was a second ago at most.
+fn stored(view: &View) -> Stored {
+    let topics = &view.topics;
+    let name = |topic: u16| topics.get(usize::from(topic)).cloned().unwrap_or_default();
+    let next = view.standings().into_iter().map(|s| ((name(s.topic), s.partition), s.next));
+    Stored { next: next.collect(), topics: topics.clone() }
+}
