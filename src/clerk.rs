@@ -59,8 +59,11 @@ fn answer(remote: &Remote, request: Request, stop_timeout_s: u64) -> Reply {
             Ok(_) => Reply::ok(&Stopping { pid: std::process::id() as i32, stop_timeout_s }),
             Err(what) => Reply::Error(what),
         },
-        Request::Tap { .. }
-        | Request::Reload
+        Request::Tap { task, filter } => match views().iter().find(|view| view.name == task) {
+            Some(view) => view.shared.tap.take(filter.as_deref()).map_or_else(Reply::Error, |all| Reply::ok(&all)),
+            None => Reply::Error(format!("no task {task} runs; status shows those that do")),
+        },
+        Request::Reload
         | Request::Pause { .. }
         | Request::Resume { .. }
         | Request::Seek { .. }

@@ -23,7 +23,7 @@ pub fn run(tap: &Tap, ask: impl Fn(&Request) -> Result<Tapped, Fault>, out: &mut
     ask(&request)?;
     while left > 0 {
         sleep(EVERY);
-        for sample in ask(&request)?.samples {
+        for sample in ask(&request)? {
             if left == 0 {
                 break;
             }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::table;
+pub use crate::flow::record::Sample;
 use crate::flow::span::Counts;
 
 /// What the running program is asked.
@@ -300,27 +301,8 @@ pub struct FileStatus {
     pub bytes: u64,
 }
 
-/// Samples of what passes through a task.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Tapped {
-    /// Oldest first.
-    pub samples: Vec<Sample>,
-}
-
-/// A record, and what became of it. Long texts are cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sample {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
-    /// Its number within its value.
-    pub k: u32,
-    /// "written", "filtered", or the reason for which it was parked.
-    pub ended: String,
-    pub value: String,
-    /// The line, "" where there is none.
-    pub line: String,
-}
+/// Samples of what passes through a task, oldest first.
+pub type Tapped = Vec<Sample>;
 
 #[cfg(test)]
 mod tests {

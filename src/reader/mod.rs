@@ -7,6 +7,7 @@ pub mod kafka;
 mod outlet;
 pub mod route;
 pub mod scout;
+pub mod tap;
 mod turn;
 mod work;
 
@@ -123,6 +124,7 @@ pub struct Shared {
     /// The operator wants nothing to be read from the next batch on.
     pub paused: AtomicBool,
     job: Mutex<JobProgress>,
+    pub tap: tap::Tap,
 }
 
 /// How far the newest retry or clear is.

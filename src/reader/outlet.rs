@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError};
 
+use super::tap::Tapping;
 use super::{Control, Event, Gauge, Settings, Shared, Wires};
 use crate::flow::record::Record;
 use crate::flow::tally::Code;
@@ -35,6 +36,7 @@ pub struct Outlet {
     wires: Wires,
     pub gauge: Arc<Gauge>,
     pub shared: Arc<Shared>,
+    pub tap: Tapping,
     /// Control that came while something else was waited for.
     later: VecDeque<Control>,
     /// A pause that waits for messages to be sent.
@@ -60,6 +62,7 @@ impl Outlet {
             maps,
             wires,
             gauge,
+            tap: Tapping::new(shared.clone()),
             shared,
             later: VecDeque::new(),
             pause: None,
@@ -168,10 +171,15 @@ impl Outlet {
 
     /// Builds a record's line in the ring.
     pub fn line(&mut self, route: RouteId, ready: &mut Ready<'_>) -> Attempt<Parked> {
+        let tap = &mut self.tap;
         self.publisher.line(route, |room, tally| {
             let mut out = Out::new(room);
             match ready.emit(&mut out, tally) {
-                Ok(()) => Attempt::Done(out.len()),
+                Ok(()) => {
+                    let len = out.len();
+                    tap.line(&room[..len]);
+                    Attempt::Done(len)
+                }
                 Err(Stop::Full) => Attempt::Full,
                 Err(Stop::Parked(parked)) => Attempt::Failed(parked),
             }
@@ -180,10 +188,16 @@ impl Outlet {
 
     /// Puts bytes into the ring as they are.
     pub fn bytes(&mut self, route: RouteId, parts: &[&[u8]]) -> Attempt<Parked> {
+        let tap = &mut self.tap;
         self.publisher.line(route, |room, _| {
             let mut out = Out::new(room);
             parts.iter().for_each(|part| out.put(part));
-            if out.is_full() { Attempt::Full } else { Attempt::Done(out.len()) }
+            if out.is_full() {
+                return Attempt::Full;
+            }
+            let len = out.len();
+            tap.line(&room[..len]);
+            Attempt::Done(len)
         })
     }
 

@@ -142,6 +142,7 @@ impl Reader {
         let wait = if again { AGAIN_WAIT } else { self.desk.settings.live.poll_timeout };
         let mut batch = self.fetch.next_batch(wait);
         let taken = batch.records();
+        self.desk.outlet.tap.look();
         if taken > 0 {
             self.desk.outlet.gauge.beat.begin();
             self.desk.outlet.gauge.batch_records.observe(taken as u64, 1);

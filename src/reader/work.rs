@@ -92,6 +92,7 @@ impl Tools {
     /// Works on every record of the value; afterwards an entry is open that holds the last of them.
     pub fn value(&mut self, outlet: &mut Outlet, value: &Value<'_>) -> Result<Worked, Stopped> {
         let Value { record, work, skip, .. } = value;
+        outlet.tap.begin(record.value);
         if let Some(parked) = self.deadly(work) {
             return self.desk.park(outlet, value, Piece::whole(record.value, *skip), &parked);
         }
@@ -168,12 +169,13 @@ impl Desk {
     ) -> Result<Worked, Stopped> {
         loop {
             outlet.room()?;
+            outlet.tap.begin(Some(bytes));
             outlet.publisher.begin_work(value.work);
             let attempted = self.attempt(outlet, value, bytes, piece.k);
             outlet.publisher.end_work();
-            let counts = match attempted {
-                Attempted::Written => Counts { consumed: 1, written: 1, ..Counts::default() },
-                Attempted::Filtered => Counts { consumed: 1, filtered: 1, ..Counts::default() },
+            let (counts, ended) = match attempted {
+                Attempted::Written => (Counts { consumed: 1, written: 1, ..Counts::default() }, "written"),
+                Attempted::Filtered => (Counts { consumed: 1, filtered: 1, ..Counts::default() }, "filtered"),
                 Attempted::Park(parked) => return self.park(outlet, value, piece, &parked),
                 Attempted::Full => {
                     outlet.publish()?;
@@ -181,6 +183,7 @@ impl Desk {
                 }
             };
             value.count(outlet, piece.k, counts);
+            outlet.tap.end(value.record, Some(bytes), piece.k, ended);
             return Ok(Worked::Done);
         }
     }
@@ -212,6 +215,7 @@ impl Desk {
         if value.parked.is_none() && outlet.queue_is_full() {
             return Ok(Worked::QueueFull);
         }
+        outlet.tap.end(value.record, piece.bytes, piece.k, parked.code.name());
         let line = outlet.failure_line(value.failure(piece, parked), piece.bytes);
         self.to_queue(outlet, &line)?;
         value.count(outlet, piece.k, Counts { consumed: 1, parked: 1, ..Counts::default() });
