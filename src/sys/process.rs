@@ -96,11 +96,17 @@ pub fn tell(pid: u32, signal: Signal) -> io::Result<()> {
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// True while a process of this number is there.
+/// True while a process of this number is there and has not ended, whether or not its end was asked for.
 pub fn is_running(pid: i32) -> bool {
     // SAFETY: signal 0 is sent to nobody.
     let rc = unsafe { libc::kill(pid, 0) };
-    rc == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+    if rc != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which may hold brackets.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+    !matches!(state, Some([b'Z' | b'X', ..]))
 }
 
 #[cfg(test)]
@@ -111,7 +117,9 @@ mod tests {
     fn processes_that_are_gone_are_told_from_those_that_run() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id() as i32;
-        child.wait().unwrap();
+        await_end(child.id()).unwrap();
         assert_eq!((is_running(std::process::id() as i32), is_running(pid)), (true, false));
+        child.wait().unwrap();
+        assert!(!is_running(pid));
     }
 }
