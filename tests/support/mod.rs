@@ -4,6 +4,7 @@
 
 mod broker;
 mod checker;
+mod control;
 mod parts;
 mod produce;
 mod program;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use broker::Kafka;
 pub use checker::{Checker, Order, Verdict, mark};
+pub use control::Said;
 pub use parts::{Part, left_out};
 pub use produce::{Codec, OpenTransaction, Record, TransactionEnd};
 pub use program::{Running, Site};
