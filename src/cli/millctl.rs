@@ -48,8 +48,10 @@ pub enum Command {
     /// Counts, shows, retries and removes parked records
     #[command(subcommand)]
     Failures(Failures),
+    /// The old name of failures count
     #[command(name = "failure_queue_count", hide = true)]
     FailureQueueCount(Reading),
+    /// The old name of failures clear
     #[command(name = "clear_failure_queue", hide = true)]
     ClearFailureQueue,
     /// Shows tasks, threads and files: state, rate, lag, errors
