@@ -6,7 +6,8 @@ mod disks;
 mod support;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use disks::LoopDisk;
@@ -14,6 +15,8 @@ use support::{Made, Order, Part, Record, Seen, Site, Tailer, Verdict, expecting,
 
 const SOON: Duration = Duration::from_secs(60);
 const RECORDS: usize = 20_000;
+/// What runs below it has mounts of its own; what is unmounted here is unmounted there too.
+const OWN_MOUNTS: [&str; 4] = ["unshare", "--mount", "--propagation", "slave"];
 
 /// A task that was killed while it wrote.
 struct Killed {
@@ -62,8 +65,8 @@ fn maps_of_another_boot_are_not_believed() {
     let other = task.site.path("boot_id");
     std::fs::write(&other, "0a1b2c3d-0000-4000-8000-00000000000f\n").expect("written");
     let as_it_was = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
-    let wrapper = ["unshare", "--mount", "sh", "-c", as_it_was, other.to_str().expect("a plain path")];
-    let said = task.run_to_end(&wrapper);
+    let shell = ["sh", "-c", as_it_was, other.to_str().expect("a plain path")];
+    let said = task.run_to_end(&[&OWN_MOUNTS, &shell[..]].concat());
     assert!(said.contains("the maps are of another boot of the machine; files go back to checkpoint"), "{said}");
     task.judge(&Seen::at_rest(&task.site.out("game"))).assert_exact();
     // And back: nothing was owed, so nothing is cut but what is empty.
@@ -79,7 +82,7 @@ fn other_mounts_of_the_same_files_cut_nothing() {
         return;
     }
     let (task, tailer) = killed("mounts", |site| Tailer::follow(&site.out("game")));
-    let said = task.run_to_end(&["unshare", "--mount"]);
+    let said = task.run_to_end(&OWN_MOUNTS);
     assert!(!said.contains("go back"), "{said}");
     task.judge(&tailer.finish()).assert_exact();
 }
@@ -91,6 +94,42 @@ fn a_filesystem_that_was_away_and_lost_nothing_cuts_nothing() {
     }
     let (task, disk) = killed("away", |site| LoopDisk::new(&site.path("image"), &site.path("out"), 256));
     disk.restore_power();
+    let said = task.run_to_end(&[]);
+    assert!(!said.contains("go back"), "{said}");
+    task.judge(&Seen::at_rest(&task.site.out("game"))).assert_exact();
+}
+
+/// They are of this boot, these mounts and this checkpoint: only that they are copies shows that the files are ahead.
+#[test]
+fn maps_put_back_as_they_were_before_are_not_believed() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("back", 3);
+    let made = written(1, 3, RECORDS);
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "ring_size = \"1MiB\"\nmax_line_bytes = \"64KiB\"\ncheckpoint_interval = \"1h\"");
+    let mut run = site.start(&[]);
+    kafka().produce(&topic, made[..RECORDS / 2].iter().map(Record::from));
+    site.await_lines("game", RECORDS / 4, SOON);
+    let copied = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp").success());
+    };
+    let (data, before) = (site.path("data"), site.path("before"));
+    copied(&data, &before);
+    kafka().produce(&topic, made[RECORDS / 2..].iter().map(Record::from));
+    site.await_lines("game", RECORDS, SOON);
+    run.kill9();
+    std::fs::remove_dir_all(&data).expect("removed");
+    copied(&before, &data);
+    let task = Killed { site, made };
+    let said = task.run_to_end(&[]);
+    assert!(said.contains("files go back to checkpoint"), "{said}");
+    task.judge(&Seen::at_rest(&task.site.out("game"))).assert_exact();
+    // Where the files are as the copy says, it is as good as what it was copied from.
+    let newest = task.site.path("newest");
+    std::fs::rename(&data, &newest).expect("renamed");
+    copied(&newest, &data);
     let said = task.run_to_end(&[]);
     assert!(!said.contains("go back"), "{said}");
     task.judge(&Seen::at_rest(&task.site.out("game"))).assert_exact();

@@ -254,7 +254,7 @@ fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts:
     }
     seek::believe(cut, &maps);
     strict::check_maps(&maps, cut).map_err(OpenError::Damaged)?;
-    if !same_mounts {
+    if !same_mounts || !maps.are_originals {
         strict::check(&maps, cut, places).map_err(OpenError::Damaged)?;
     }
     Ok(maps)

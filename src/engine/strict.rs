@@ -1,5 +1,6 @@
 //! The strict check: do maps, files and checkpoint tell one story? Asked where the mounts are not the recorded ones,
-//! for then the page cache that the maps speak of may be gone although the boot is the same.
+//! for then the page cache that the maps speak of may be gone although the boot is the same; and where the maps are
+//! copies, which may be older than the files.
 
 use std::collections::HashMap;
 

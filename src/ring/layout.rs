@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use super::guard;
 use crate::flow::span::{Mark, checksum};
 use crate::flow::tally::Tally;
+use crate::sys::file;
 use crate::sys::mmap::{Mirror, PAGE, Words};
 
 /// Changes with every change of the layout of ring or slot.
@@ -29,6 +30,8 @@ pub const TOPICS_MAX: usize = 64;
 /// Bytes of a topic's name (Kafka allows 249).
 pub const TOPIC_BYTES: usize = 256;
 
+/// Of ring and slot: behind the identity.
+const AT_FILE: usize = Identity::WORDS;
 pub(super) const AT_TAIL: usize = 16;
 const AT_HEAD: usize = 24;
 const AT_WORK: usize = 32;
@@ -98,6 +101,18 @@ impl Identity {
             ring_size: w[8] as usize,
         })
     }
+}
+
+/// Notes in a map which file it is, so that a copy is known.
+pub fn store_file(map: &Words, file: file::Identity) {
+    map.at(AT_FILE).store(file.inode, Ordering::Relaxed);
+    map.at(AT_FILE + 1).store(file.born_ns, Ordering::Relaxed);
+}
+
+/// The file that a map was made as.
+pub fn load_file(map: &Words) -> file::Identity {
+    let word = |i: usize| map.at(AT_FILE + i).load(Ordering::Relaxed);
+    file::Identity { inode: word(0), born_ns: word(1) }
 }
 
 /// A store that others act upon: nothing moves over it, before or behind.

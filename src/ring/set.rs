@@ -9,7 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::layout::{HEADER_BYTES, Identity, PARTITIONS_MAX, RING_BYTES, Ring, THREADS_MAX, TOPIC_BYTES, TOPICS_MAX};
+use super::layout::{
+    HEADER_BYTES, Identity, PARTITIONS_MAX, RING_BYTES, Ring, THREADS_MAX, TOPIC_BYTES, TOPICS_MAX, load_file,
+    store_file,
+};
 use super::slot::{FILES_MAX, Row, SLOT_BYTES, Slot, State};
 use crate::flow::span::Mark;
 use crate::flow::tally::Tally;
@@ -41,6 +44,8 @@ pub struct MapSet {
     pub set_id: u64,
     pub rings: Vec<Arc<Ring>>,
     pub slots: Vec<Arc<Slot>>,
+    /// They are the files they were made as: no copies, which may be older than what they tell of.
+    pub are_originals: bool,
 }
 
 /// What new maps are filled with.
@@ -111,7 +116,14 @@ impl MapSet {
         if rings.iter().any(|r| r.is_suspect()) {
             return Err(OpenError::Suspect);
         }
-        Ok(MapSet { shape, set_id: identity.set_id, rings, slots })
+        let mut are_originals = true;
+        for (index, ring) in rings.iter().enumerate() {
+            are_originals &= is_original(&dir.join(format!("ring.{index}")), ring.header())?;
+        }
+        for (index, slot) in slots.iter().enumerate() {
+            are_originals &= is_original(&dir.join(format!("slot.{index}")), slot.header())?;
+        }
+        Ok(MapSet { shape, set_id: identity.set_id, rings, slots, are_originals })
     }
 
     /// Makes new maps beside the current ones and switches to them with one rename.
@@ -135,7 +147,8 @@ impl MapSet {
             writers: shape.writers,
             ring_size: shape.ring_size,
         };
-        let mut set = MapSet { shape, set_id: contents.set_id, rings: Vec::new(), slots: Vec::new() };
+        let set_id = contents.set_id;
+        let mut set = MapSet { shape, set_id, rings: Vec::new(), slots: Vec::new(), are_originals: true };
         for index in 0..shape.readers {
             let map = file::create_zeroed(&dir.join(format!("ring.{index}")), (HEADER_BYTES + shape.ring_size) as u64)?;
             let ring = Ring::map(&map, shape.ring_size)?;
@@ -144,6 +157,7 @@ impl MapSet {
             if index == 0 {
                 ring.set_tally(&contents.tally);
             }
+            store_file(ring.header(), file::identity(&map)?);
             identity(Identity::RING, index).store(ring.header());
             set.rings.push(Arc::new(ring));
         }
@@ -158,6 +172,7 @@ impl MapSet {
             }
             slot.set_seq(contents.seq, contents.seq_limit);
             slot.set_committed(contents.committed);
+            store_file(slot.header(), file::identity(&map)?);
             identity(Identity::SLOT, index).store(slot.header());
             set.slots.push(Arc::new(slot));
         }
@@ -212,6 +227,10 @@ fn open_slot(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Slot>, Op
         Some(found) if found == expected => Ok(Arc::new(slot)),
         _ => Err(OpenError::Damaged(format!("{name} does not belong to the others"))),
     }
+}
+
+fn is_original(path: &Path, header: &Words) -> io::Result<bool> {
+    Ok(file::identity(&file::open_map(path)?)? == load_file(header))
 }
 
 /// A map that is missing or short is damage; whatever else the kernel says may pass.
