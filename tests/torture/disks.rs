@@ -50,6 +50,9 @@ impl LoopDisk {
     fn unmount(&self) {
         let gone = || Command::new("umount").arg(&self.at).output().expect("umount").status.success().then_some(());
         eventually("the disk is unmounted", Duration::from_secs(30), gone);
+        // A namespace of somebody else's may hold it a little longer, and it would come back as it was.
+        let device = || Command::new("losetup").arg("-j").arg(&self.image).output().expect("losetup").stdout;
+        eventually("the disk is nobody's", Duration::from_secs(30), || device().is_empty().then_some(()));
     }
 }
 
