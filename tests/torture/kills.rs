@@ -1,5 +1,6 @@
 //! kill -9 at random moments, at full load, with another layout now and then.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Dice, Ground, Outcome};
@@ -12,6 +13,8 @@ const BACKLOG: usize = 500;
 const FLOW: usize = 4_000;
 /// Records of a transaction that is aborted; what follows then is a transaction too. Both leave offsets without records.
 const HIDDEN: usize = 300;
+/// Longest wait for a file to grow.
+const GROWTH_MAX: Duration = Duration::from_millis(300);
 
 pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
     let mut outcome = Outcome::default();
@@ -40,8 +43,10 @@ fn course(ground: &Ground<'_>, kills: u64, dice: &mut Dice, outcome: &mut Outcom
                     kafka.produce_transaction(&topic, TransactionEnd::Commit, flow)
                 }
             });
-            // Half of the kills come at any moment from exec on, the others after the first new line.
-            if dice.below(2) == 0 {
+            // A third of the kills come at any moment from exec on, a third some time after the first new line, a third
+            // in the very moment in which a file grows.
+            let moment = dice.below(3);
+            if moment == 0 {
                 let mut run = course.site.start(&[]);
                 pass(Duration::from_micros(dice.below(300_000)));
                 assert!(run.ended().is_none(), "it ended by itself:\n{}", course.log_end());
@@ -50,6 +55,9 @@ fn course(ground: &Ground<'_>, kills: u64, dice: &mut Dice, outcome: &mut Outcom
                 let run = course.start_to_first_line(outcome);
                 let mut run = run.unwrap_or_else(|| panic!("it ended by itself:\n{}", course.log_end()));
                 pass(Duration::from_micros(dice.below(200_000)));
+                if moment == 2 {
+                    await_growth(&course);
+                }
                 run.kill9();
             }
             feed.join().expect("the producer");
@@ -77,6 +85,15 @@ fn layout(dice: &mut Dice) -> String {
         dice.one_of(&[64, 1024, 4096]),
         dice.one_of(&[100, 300, 2000]),
     )
+}
+
+/// Returns as soon as one of the files that may grow has grown, or when none does for a while.
+fn await_growth(course: &Course<'_>) {
+    let files = course.files();
+    let live: Vec<_> = files.iter().filter(|(_, file)| !file.is_finished).collect();
+    let grows = |path: &Path, length: u64| std::fs::metadata(path).is_ok_and(|now| now.len() > length);
+    let began = Instant::now();
+    while began.elapsed() < GROWTH_MAX && !live.iter().any(|(path, file)| grows(path, file.length)) {}
 }
 
 fn pass(time: Duration) {
