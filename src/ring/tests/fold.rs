@@ -2,6 +2,7 @@
 
 use super::{mark, publish_one, publisher, ring, store, words};
 use crate::flow::span::Mark;
+use crate::flow::tally::Remark;
 use crate::ring::layout::{AT_TABLE, AT_TAIL, AT_TALLY, PARTITIONS_MAX, Ring, Work};
 use crate::ring::publish::{Publisher, fold};
 use crate::ring::recover::{entries, fold_all};
@@ -20,7 +21,7 @@ fn owing() -> (tempfile::TempDir, std::sync::Arc<Ring>, Vec<u64>) {
     let mut publisher = publisher(&ring, 3);
     let moves: [&[(usize, i64)]; 3] = [&[(0, 10), (1, 11), (2, 12)], &[(1, 21)], &[(0, 30), (2, 32)]];
     let positions = moves.map(|next| {
-        publisher.tally().remark(crate::flow::tally::Remark::BadIp);
+        publisher.tally().remark(Remark::BadIp);
         publish_one(&mut publisher, b"a line\n", next)
     });
     (dir, ring, positions.to_vec())
@@ -57,10 +58,48 @@ fn a_fold_torn_after_any_store_is_mended() {
             changed[..stores].iter().for_each(|at| store(ring.header(), *at, after[*at]));
             let marks = fold_all(&ring).unwrap_or_else(|e| panic!("entry {n} torn after {stores} stores: {e}"));
             assert_eq!(next(&marks), [30, 21, 32], "entry {n} torn after {stores} stores");
-            assert_eq!(ring.tally().count(crate::flow::tally::Remark::BadIp), 3);
+            assert_eq!(ring.tally().count(Remark::BadIp), 3);
             assert!(ring.is_empty());
         }
     }
+}
+
+/// The order of the stores themselves: room is given back when the marks stand, or a kill in between forgets them.
+#[test]
+fn who_sees_the_tail_sees_the_marks() {
+    const FOLDS: i64 = 20_000;
+    let (_dir, _file, ring) = ring();
+    let mut publisher = publisher(&ring, 1);
+    publisher.tally().remark(Remark::BadIp);
+    let entry = publish_one(&mut publisher, b"a line\n", &[(0, 1)]);
+    let bytes = ring.head() - entry;
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut looks = 0;
+            loop {
+                let folded = (ring.tail() / bytes) as i64;
+                let tally = ring.tally().count(Remark::BadIp) as i64;
+                // A row that is just being stored has no whole mark.
+                if let Some(mark) = ring.marks()[0] {
+                    looks += i64::from(mark.next == folded);
+                    assert!(
+                        mark.next >= folded && tally >= folded,
+                        "{folded} entries are gone, {mark:?}, tally {tally}"
+                    );
+                }
+                if folded == FOLDS {
+                    return looks;
+                }
+            }
+        });
+        for next in 2..=FOLDS {
+            assert!(publisher.free(|_| u64::MAX).unwrap());
+            publisher.tally().remark(Remark::BadIp);
+            publish_one(&mut publisher, b"a line\n", &[(0, next)]);
+        }
+        publisher.free(|_| u64::MAX).unwrap();
+        assert!(watch.join().unwrap() > 1);
+    });
 }
 
 #[test]
