@@ -1,6 +1,7 @@
 //! What changes under the program between two starts: the boot, the mounts, the files. Through the binary on a real
 //! broker; the process before was killed in the middle of its work.
 
+#[allow(dead_code)] // No test binary uses all of it.
 #[path = "torture/disks.rs"]
 mod disks;
 mod support;
