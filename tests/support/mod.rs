@@ -9,6 +9,7 @@ mod parts;
 mod produce;
 mod program;
 mod records;
+mod spoil;
 mod tailer;
 mod told;
 
@@ -22,6 +23,7 @@ pub use parts::{Part, left_out};
 pub use produce::{Codec, OpenTransaction, Record, TransactionEnd};
 pub use program::{Running, Site};
 pub use records::{Fate, Made, Mix, write_settings};
+pub use spoil::{Rot, Spoiled};
 pub use tailer::{Finding, Seen, Tailer};
 pub use told::{Sums, Told};
 

@@ -40,6 +40,12 @@ impl Site {
         self
     }
 
+    /// Forgets the lines of `[process]`.
+    pub fn clear_process(&mut self) -> &mut Site {
+        self.process.clear();
+        self
+    }
+
     /// Adds `[deliver.NAME]` from these topics into `out/NAME`, as group NAME of this site; `lines` is TOML for the
     /// other keys (project 24 in +08:00 from the earliest record unless they say otherwise).
     pub fn task(&mut self, name: &str, topics: &[&str], lines: &str) -> &mut Site {
@@ -86,12 +92,15 @@ impl Site {
 
     /// Writes the configuration as it stands now (`start` does so too).
     pub fn write_config(&self) {
+        std::fs::write(self.config(), self.config_text()).expect("configuration");
+    }
+
+    pub fn config_text(&self) -> String {
         let (data, bootstrap) = (self.path("data"), &self.bootstrap);
-        let text = format!(
+        format!(
             "[process]\ndata_dir = {data:?}\n{}\n[cluster.default]\nbrokers = {bootstrap:?}\n{}",
             self.process, self.tasks
-        );
-        std::fs::write(self.config(), text).expect("configuration");
+        )
     }
 
     pub fn config(&self) -> PathBuf {
