@@ -60,7 +60,11 @@ fn run(typed: &cli::Run) -> Result<(), String> {
 fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     typed.supervised.map_or(Ok(()), daemon::stop_with)?;
     log_to_stderr();
-    let mode = Mode { exit_at_end: typed.exit_at_end, progress: typed.exit_at_end && io::stderr().is_terminal() };
+    let mode = Mode {
+        exit_at_end: typed.exit_at_end,
+        progress: typed.exit_at_end && io::stderr().is_terminal(),
+        ..Mode::default()
+    };
     let loaded = load(&typed.config, typed.env.as_deref())?;
     daemon::has_task(&loaded, typed.old.task.as_deref())?;
     let process = loaded.config.process.clone();

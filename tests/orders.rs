@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use logmill::conf;
+use logmill::ctl::protocol::TaskState;
 use logmill::engine::{Answer, Engine, EngineError, Mode, Order, Remote, Summary};
 use logmill::flow::cluster::Target;
 use support::{Made, Part, Record, Rot, Seen, Site, Spoiled, expecting, kafka, left_out, mark, written};
@@ -25,7 +26,7 @@ impl Told {
     fn start(site: &Site) -> Told {
         site.write_config();
         let path = site.config();
-        let load = move || conf::load(&path);
+        let load = move || conf::load(&path, None);
         let loaded = load().unwrap_or_else(|problems| panic!("{}", conf::explain(&problems)));
         let engine = Engine::start(loaded, Box::new(load), Mode::default()).expect("the engine");
         Told { remote: engine.remote(), thread: std::thread::spawn(|| engine.run()) }
@@ -92,7 +93,7 @@ fn a_paused_task_reads_nothing_over_a_reload_until_it_is_resumed() {
     let line = told.order(Order::Reload).expect("a good configuration");
     assert_eq!(line, "generation 2: +0 tasks, ~1 changed, -0\ngame drains and begins anew: readers");
     let status = |told: &Told| told.remote.status();
-    let paused = || status(&told).tasks.iter().any(|t| t.paused && t.threads.len() == 2);
+    let paused = || status(&told).tasks.iter().any(|t| t.state == TaskState::Paused && t.threads.len() == 2);
     site.awaited("the task is there again, paused", SOON, || paused().then_some(()));
     assert_eq!(status(&told).generation, 2);
     await_checkpoints(&site);

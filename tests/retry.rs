@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use logmill::conf;
-use logmill::engine::{Answer, Engine, Mode, Order, Remote};
+use logmill::engine::{Answer, Engine, Load, Mode, Order, Remote, order_offline};
 use logmill::ledger::failures::{Failure, Filter};
 use logmill::ledger::queue;
 use logmill::ring::layout::Work;
@@ -21,8 +21,8 @@ const SOON: Duration = Duration::from_secs(60);
 /// Runs the site's tasks in this process, where they hear orders, until `deed` is done.
 fn with_engine<T>(site: &Site, deed: impl FnOnce(&Remote) -> T) -> T {
     site.write_config();
-    let loaded = conf::load(&site.config()).unwrap_or_else(|problems| panic!("{}", conf::explain(&problems)));
-    let engine = Engine::start(loaded, Mode::default()).expect("the engine");
+    let loaded = conf::load(&site.config(), None).unwrap_or_else(|problems| panic!("{}", conf::explain(&problems)));
+    let engine = Engine::start(loaded, load_again(site), Mode::default()).expect("the engine");
     let remote = engine.remote();
     let thread = std::thread::spawn(move || engine.run());
     let done = deed(&remote);
@@ -30,6 +30,18 @@ fn with_engine<T>(site: &Site, deed: impl FnOnce(&Remote) -> T) -> T {
     let summary = thread.join().expect("the engine's thread").expect("a good end");
     std::fs::write(site.path("summary"), summary.to_string()).expect("the summary");
     done
+}
+
+/// What an order comes to where the program does not run.
+fn offline(site: &Site, order: Order) -> Answer {
+    site.write_config();
+    let loaded = conf::load(&site.config(), None).unwrap_or_else(|problems| panic!("{}", conf::explain(&problems)));
+    order_offline(loaded, load_again(site), order)
+}
+
+fn load_again(site: &Site) -> Load {
+    let config = site.config();
+    Box::new(move || conf::load(&config, None))
 }
 
 fn retry(remote: &Remote, filter: Filter) -> Answer {
@@ -467,4 +479,34 @@ fn a_parked_record_that_is_deadly_three_times_says_so_and_goes_back() {
     assert_eq!((after[0].code.as_str(), after[0].attempts, after[0].offset), ("E21_CRASH", 2, 0));
     assert_eq!(with_engine(&site, |remote| retry(remote, codes(&["E21"]))), retried(1, 0));
     assert_eq!((parked(&site), site.lines("game")), (vec![], 1));
+}
+
+#[test]
+fn without_the_running_program_and_without_a_broker() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("offline", 1);
+    let made: Vec<Made> = Mix::new(14, 1).take(3_000).collect();
+    kafka().produce(&topic, made.iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.process("[cluster.away]\nbrokers = \"127.0.0.1:1\"");
+    site.task("game", &[&topic], "");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    let before = parked(&site);
+    let sums = by_code(&before);
+    let clear = |codes: Filter| Order::Clear { task: Some("game".into()), filter: codes };
+    let refused = with_engine(&site, |_| offline(&site, clear(Filter::default())));
+    assert!(refused.as_ref().is_err_and(|what| what.contains("in use by")), "{refused:?}");
+    // More has come, which nobody reads meanwhile.
+    let lines = site.lines("game");
+    kafka().produce(&topic, Mix::new(15, 1).take(100).collect::<Vec<_>>().iter().map(Record::from));
+    assert_eq!(offline(&site, clear(codes(&["E05"]))), Ok(sums["E05_JSON"].to_string()));
+    assert_eq!(site.lines("game"), lines);
+    mend(&site);
+    site.clear_tasks().task("game", &[&topic], "cluster = \"away\"");
+    let mended = (sums["E14_NO_ID"] + sums["E16_EVENT_ID"]) as u64;
+    assert_eq!(offline(&site, Order::Retry { task: None, filter: Filter::after_reload() }), retried(mended, 0));
+    assert_eq!(site.lines("game"), lines + mended as usize);
+    assert_eq!(parked(&site).len(), before.len() - sums["E05_JSON"] - mended as usize);
 }

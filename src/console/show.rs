@@ -138,6 +138,7 @@ fn at(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::protocol::QueueStatus;
     use crate::flow::span::Counts;
 
     #[test]
@@ -167,6 +168,7 @@ mod tests {
             tasks: vec![TaskStatus {
                 name: "game".into(),
                 state: TaskState::Blocked,
+                queue: QueueStatus::default(),
                 counts: Counts { consumed: 1_234, written: 1_000, filtered: 230, parked: 4 },
                 rate: 99.6,
                 lag: Some(1_000),

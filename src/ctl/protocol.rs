@@ -261,7 +261,7 @@ pub enum TaskState {
 }
 
 /// A failure queue at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueStatus {
     /// Records in it.
     pub failures: u64,

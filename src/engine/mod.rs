@@ -7,6 +7,7 @@ mod ground;
 mod heal;
 mod look;
 mod moving;
+mod offline;
 mod orders;
 mod power_loss;
 mod progress;
@@ -43,6 +44,7 @@ pub use board::{Board, View};
 use ground::Ground;
 pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
+pub use offline::order_offline;
 use progress::Progress;
 pub use remote::{Answer, Order, Remote};
 use seat::{Id, Seat, Seats, Seek, State};
@@ -86,6 +88,8 @@ pub struct Mode {
     pub exit_at_end: bool,
     /// Show a progress bar on stderr.
     pub progress: bool,
+    /// Read nothing from Kafka: only orders for the failure queues are carried out.
+    pub queue_only: bool,
 }
 
 /// Why the program could not run, or ended badly.
@@ -236,6 +240,8 @@ impl Engine {
             Event::Reader(id, reader, event) => {
                 self.seats.task_mut(id).map_or(no_task, |task| task.on_reader(reader, event))
             }
+            // Before the scout has told what they are, no topic is read.
+            Event::Scout(..) if self.mode.queue_only => no_task,
             Event::Scout(id, scout::Found::Target(found)) => {
                 self.on_target(id, found);
                 no_task
