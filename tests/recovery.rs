@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use logmill::flow::span::checksum;
 use support::{Checker, Made, Mix, Order, Part, Record, Running, Seen, Site, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -277,4 +278,59 @@ fn a_changed_dir_is_gone_to_once_nothing_is_owed_to_the_old_one() {
     case.run_to_end();
     case.assert_exact();
     assert_eq!(case.site.told("game").total.consumed, case.made.len() as u64);
+}
+
+/// Gives the maps' headers another layout's number, as another version of the program would have made them.
+fn set_layout(state: &Path, version: u64) {
+    for item in state.join("current/").read_dir().expect("maps").flatten() {
+        if item.file_name() == "program" || item.file_name() == "rest" {
+            continue;
+        }
+        let map = std::fs::File::options().read(true).write(true).open(item.path()).expect("a map");
+        let mut bytes = [0; 80];
+        map.read_exact_at(&mut bytes, 0).expect("its header");
+        let mut words: Vec<u64> =
+            bytes.chunks(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes"))).collect();
+        words[1] = version;
+        words[9] = checksum(&words[..9]);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        map.write_all_at(&bytes, 0).expect("written");
+    }
+    std::fs::write(state.join("current/program"), "logmill 9.9.9\n").expect("written");
+}
+
+#[test]
+fn maps_of_another_layout_are_left_to_the_program_that_made_them_until_they_are_at_rest() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut case = Case::new("layout");
+    case.delivering(2_000).kill9();
+    set_layout(&case.state(), 9);
+    let files = || Seen::at_rest(&case.site.out("game"));
+    let before = files().lines().count();
+    let said = case.refused();
+    assert!(said.contains("the maps are of layout 9 and were made by logmill 9.9.9; this is layout"), "{said}");
+    assert!(said.contains("Start logmill 9.9.9 once more and stop it in order, then start this one"), "{said}");
+    assert_eq!(files().lines().count(), before);
+
+    // That program is this one again, and stops in order.
+    set_layout(&case.state(), logmill::ring::layout::VERSION);
+    case.run_to_end();
+    set_layout(&case.state(), 9);
+    case.produce(1_000);
+    let log = case.site.log().len();
+    case.run_to_end();
+    let log = &case.site.log()[log..];
+    assert!(log.contains("they are at rest, and new ones begin at checkpoint"), "{log}");
+    assert!(!log.contains("goes back") && !log.contains("younger than the checkpoint"), "{log}");
+    case.assert_exact();
+
+    // What they noted is forgotten as soon as they are used again.
+    case.delivering(1_000).kill9();
+    set_layout(&case.state(), 9);
+    assert!(case.refused().contains("the maps are of layout 9"));
+    set_layout(&case.state(), logmill::ring::layout::VERSION);
+    case.run_to_end();
+    case.assert_exact();
 }

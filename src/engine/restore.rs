@@ -93,6 +93,7 @@ pub fn restore(task: &Deliver, ground: &Ground, sought: Option<&Place>) -> Resul
         return Err(old_copy(task, &places, &cut, seen, why));
     }
     let kept = cut.number;
+    may_replace(&opened, kept)?;
     cut.number = cut.number.max(seen);
     let (maps, deadly) = match opened {
         Ok(maps) => {
@@ -101,8 +102,7 @@ pub fn restore(task: &Deliver, ground: &Ground, sought: Option<&Place>) -> Resul
         }
         Err(_) if state_is_new => (power_loss::new_maps(task, &places, &cut, Vec::new(), ground)?, Vec::new()),
         Err(why) => {
-            let taken = clock::civil(cut.taken_ms, 0);
-            log::warn!("{}: {why}; files go back to checkpoint {kept} of {taken} UTC", task.name);
+            tell_of_return(task, &why, kept, cut.taken_ms);
             (power_loss::restore(task, &places, &mut cut, (state_id, ground))?, Vec::new())
         }
     };
@@ -241,6 +241,28 @@ fn old_copy(task: &Deliver, places: &Places, cut: &Cut, seen: u64, why: &OpenErr
     ))
 }
 
+fn tell_of_return(task: &Deliver, why: &OpenError, kept: u64, taken_ms: i64) {
+    if matches!(why, OpenError::OtherLayout { .. }) {
+        log::info!("{}: {why}; they are at rest, and new ones begin at checkpoint {kept}", task.name);
+    } else {
+        let taken = clock::civil(taken_ms, 0);
+        log::warn!("{}: {why}; files go back to checkpoint {kept} of {taken} UTC", task.name);
+    }
+}
+
+/// Maps that this program cannot read hold nothing that is owed, if it is known that checkpoint `kept` has it all.
+fn may_replace(opened: &Result<MapSet, OpenError>, kept: u64) -> Result<(), RestoreError> {
+    match opened {
+        Err(why @ OpenError::OtherLayout { program, rest, .. }) if *rest != Some(kept) => {
+            Err(RestoreError::Refused(format!(
+                "{why}, and something in them may not be in the files yet. Start {program} once more and stop it in \
+                 order, then start this one"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `seen` is what the witness in the output directory knows.
 fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts: bool) -> Result<MapSet, OpenError> {
     let maps = MapSet::open(&places.state_dir, ground.boot_id)?;
@@ -257,6 +279,8 @@ fn open(places: &Places, ground: &Ground, (cut, seen): (&Cut, u64), same_mounts:
     if !same_mounts || !maps.are_originals {
         strict::check(&maps, cut, places).map_err(OpenError::Damaged)?;
     }
+    // From here on they are used again.
+    maps.forget_rest()?;
     Ok(maps)
 }
 

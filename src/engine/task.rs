@@ -395,6 +395,9 @@ impl Task {
         }
         self.last = cut;
         if matches!(self.flow.phase, Phase::Keeping { last: true }) {
+            if let Err(error) = self.maps.note_rest(self.last.number) {
+                log::warn!("{}: cannot note that the maps are at rest: {error}", self.name);
+            }
             self.flow.phase = Phase::Done;
             return Ok(());
         }

@@ -37,6 +37,11 @@ pub enum StoreError {
     Io { path: PathBuf, source: io::Error },
     #[error("{}: the value of {key} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, key: String, what: String },
+    #[error(
+        "{}: the value of {key} is of version {version}, which this program cannot read: a newer logmill wrote it, \
+         start that one", path.display()
+    )]
+    Newer { path: PathBuf, key: String, version: u8 },
 }
 
 /// The ledger's database, shared by the tasks' keepers.
@@ -47,12 +52,12 @@ pub struct Store {
 }
 
 impl StoreError {
-    /// The disk or the kernel refused, which says nothing about what the database holds.
+    /// The disk or the kernel refused, which says nothing about what the database holds; or a newer program wrote it.
     pub fn may_pass(&self) -> bool {
         // ENOMEM is not among them: a damaged page may name a map of any size.
         let passing = [libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOSPC, libc::EMFILE, libc::EIO];
         match self {
-            StoreError::Io { .. } => true,
+            StoreError::Io { .. } | StoreError::Newer { .. } => true,
             StoreError::Lmdb { source: lmdb::Error::Other(code), .. } => passing.contains(code),
             StoreError::Lmdb { .. } | StoreError::Damaged { .. } => false,
         }
@@ -91,7 +96,7 @@ impl Store {
                 other => other.map_err(error)?,
             };
             let name = String::from_utf8_lossy(key.unwrap_or_default());
-            let value = unsealed(value).ok_or_else(|| self.damaged(&name, "its checksum"))?;
+            let value = self.unsealed(&name, value)?;
             if name.starts_with("cut/") {
                 serde_json::from_slice::<Cut>(&value).map_err(|e| self.damaged(&name, e))?;
             }
@@ -196,9 +201,21 @@ impl Store {
         let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
         let txn = self.env.begin_ro_txn().map_err(error)?;
         match txn.get(self.db, &key_bytes(key)) {
-            Ok(value) => unsealed(value).map(Some).ok_or_else(|| self.damaged(key, "its checksum")),
+            Ok(value) => self.unsealed(key, value).map(Some),
             Err(lmdb::Error::NotFound) => Ok(None),
             Err(source) => Err(error(source)),
+        }
+    }
+
+    fn unsealed(&self, key: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let whole = bytes.split_first().and_then(|(version, rest)| Some((*version, rest.split_first_chunk()?)));
+        match whole {
+            Some((version, (crc, value))) if crc32fast::hash(value) == u32::from_le_bytes(*crc) => match version {
+                VALUE_VERSION => Ok(value.to_vec()),
+                COMPRESSED_VERSION => snap::raw::Decoder::new().decompress_vec(value).map_err(|e| self.damaged(key, e)),
+                _ => Err(StoreError::Newer { path: self.path.clone(), key: key.into(), version }),
+            },
+            _ => Err(self.damaged(key, "its checksum")),
         }
     }
 
@@ -247,19 +264,6 @@ fn seal(version: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn unsealed(bytes: &[u8]) -> Option<Vec<u8>> {
-    let (version, rest) = bytes.split_first()?;
-    let (crc, value) = rest.split_first_chunk()?;
-    if crc32fast::hash(value) != u32::from_le_bytes(*crc) {
-        return None;
-    }
-    match *version {
-        VALUE_VERSION => Some(value.to_vec()),
-        COMPRESSED_VERSION => snap::raw::Decoder::new().decompress_vec(value).ok(),
-        _ => None,
-    }
-}
-
 /// Takes the blocks of the whole map from the disk now.
 fn reserve(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
@@ -267,4 +271,27 @@ fn reserve(path: &Path) -> io::Result<()> {
     let data = options.open(path)?;
     file::allocate(&data, MAP_BYTES as u64)
         .map_err(|e| io::Error::new(e.kind(), format!("cannot reserve {MAP_BYTES} bytes: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that is older than its ledger must not take it for a damaged one and set it aside.
+    #[test]
+    fn a_value_of_a_newer_version_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let put = |bytes: &[u8]| {
+            let mut txn = store.env.begin_rw_txn().unwrap();
+            txn.put(store.db, &key_bytes(&cut_key(7)), &bytes, WriteFlags::empty()).unwrap();
+            txn.commit().unwrap();
+            store.cut(7).unwrap_err()
+        };
+        let newer = put(&seal(COMPRESSED_VERSION + 1, b"value"));
+        assert!(newer.may_pass() && newer.to_string().contains("of version 3"), "{newer}");
+        let mut flipped = seal(COMPRESSED_VERSION + 1, b"value");
+        flipped[6] ^= 1;
+        assert!(!put(&flipped).may_pass());
+    }
 }

@@ -17,7 +17,7 @@ use crate::flow::tally::Tally;
 use crate::sys::file;
 use crate::sys::mmap::{Mirror, PAGE, Words};
 
-/// Changes with every change of the layout of ring or slot.
+/// Changes with every change of the layout of ring or slot. The words of [`Identity`] keep their places in all of them.
 pub const VERSION: u64 = 2;
 /// Readers and writers of one task: their numbers fit one word's bits.
 pub const THREADS_MAX: usize = 64;
@@ -55,6 +55,8 @@ const _: () = assert!(AT_TALLY + Tally::WORDS <= AT_TOPICS);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub magic: u64,
+    /// Of the layout of all that follows.
+    pub version: u64,
     /// Random; all maps of a task's state share it, and the ledger knows it.
     pub set_id: u64,
     pub boot_id: u128,
@@ -73,7 +75,7 @@ impl Identity {
     pub fn store(&self, map: &Words) {
         let mut words = [
             self.magic,
-            VERSION,
+            self.version,
             self.set_id,
             (self.boot_id >> 64) as u64,
             self.boot_id as u64,
@@ -87,12 +89,13 @@ impl Identity {
         words.iter().enumerate().for_each(|(i, w)| map.at(i).store(*w, Ordering::Relaxed));
     }
 
-    /// `None` where the header is not whole or of another version.
+    /// `None` where the header is not whole.
     pub fn load(map: &Words) -> Option<Identity> {
         let w: Vec<u64> = (0..Identity::WORDS).map(|i| map.at(i).load(Ordering::Relaxed)).collect();
-        let whole = checksum(&w[..9]) == w[9] && w[1] == VERSION;
+        let whole = checksum(&w[..9]) == w[9];
         whole.then(|| Identity {
             magic: w[0],
+            version: w[1],
             set_id: w[2],
             boot_id: u128::from(w[3]) << 64 | u128::from(w[4]),
             index: w[5] as usize,

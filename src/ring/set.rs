@@ -3,6 +3,8 @@
 //! ```text
 //! <state dir>/current -> maps.<n>        the link is the switch
 //! <state dir>/maps.<n>/ring.0 .. slot.0 ..
+//! <state dir>/maps.<n>/program            who made them, for those who cannot read their layout
+//! <state dir>/maps.<n>/rest               the checkpoint that holds all they held, after an orderly end
 //! ```
 
 use std::io;
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::layout::{
-    HEADER_BYTES, Identity, PARTITIONS_MAX, RING_BYTES, Ring, THREADS_MAX, TOPIC_BYTES, TOPICS_MAX, load_file,
+    HEADER_BYTES, Identity, PARTITIONS_MAX, RING_BYTES, Ring, THREADS_MAX, TOPIC_BYTES, TOPICS_MAX, VERSION, load_file,
     store_file,
 };
 use super::slot::{FILES_MAX, Row, SLOT_BYTES, Slot, State};
@@ -20,6 +22,8 @@ use crate::sys::file;
 use crate::sys::mmap::Words;
 
 pub(super) const CURRENT: &str = "current";
+const PROGRAM: &str = "program";
+const REST: &str = "rest";
 
 /// The numbers that a layout follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,7 @@ impl Shape {
 
 /// The maps of a task.
 pub struct MapSet {
+    dir: PathBuf,
     pub shape: Shape,
     pub set_id: u64,
     pub rings: Vec<Arc<Ring>>,
@@ -82,6 +87,13 @@ pub enum OpenError {
     Damaged(String),
     #[error("the maps are of another boot of the machine")]
     OtherBoot,
+    #[error("the maps are of layout {version} and were made by {program}; this is layout {VERSION}")]
+    OtherLayout {
+        version: u64,
+        program: String,
+        /// The checkpoint that holds all they held; `None`: something may be owed.
+        rest: Option<u64>,
+    },
     #[error("the maps are marked suspect: a sync of their files failed")]
     Suspect,
     #[error(transparent)]
@@ -104,6 +116,9 @@ impl MapSet {
         if identity.boot_id != boot_id {
             return Err(OpenError::OtherBoot);
         }
+        if identity.version != VERSION {
+            return Err(other_layout(&dir, identity.version));
+        }
         let shape = Shape { readers: identity.readers, writers: identity.writers, ring_size: identity.ring_size };
         if !shape.is_possible() {
             return Err(OpenError::Damaged("the header of ring.0 names numbers that cannot be".into()));
@@ -123,7 +138,7 @@ impl MapSet {
         for (index, slot) in slots.iter().enumerate() {
             are_originals &= is_original(&dir.join(format!("slot.{index}")), slot.header())?;
         }
-        Ok(MapSet { shape, set_id: identity.set_id, rings, slots, are_originals })
+        Ok(MapSet { dir, shape, set_id: identity.set_id, rings, slots, are_originals })
     }
 
     /// Makes new maps beside the current ones and switches to them with one rename.
@@ -140,6 +155,7 @@ impl MapSet {
         file::make_dirs(&dir, file::PRIVATE_DIR_MODE)?;
         let identity = |magic, index| Identity {
             magic,
+            version: VERSION,
             set_id: contents.set_id,
             boot_id: contents.boot_id,
             index,
@@ -148,9 +164,11 @@ impl MapSet {
             ring_size: shape.ring_size,
         };
         let set_id = contents.set_id;
-        let mut set = MapSet { shape, set_id, rings: Vec::new(), slots: Vec::new(), are_originals: true };
+        std::fs::write(dir.join(PROGRAM), concat!("logmill ", env!("CARGO_PKG_VERSION"), "\n"))?;
+        let mut set = MapSet { dir, shape, set_id, rings: Vec::new(), slots: Vec::new(), are_originals: true };
         for index in 0..shape.readers {
-            let map = file::create_zeroed(&dir.join(format!("ring.{index}")), (HEADER_BYTES + shape.ring_size) as u64)?;
+            let map =
+                file::create_zeroed(&set.dir.join(format!("ring.{index}")), (HEADER_BYTES + shape.ring_size) as u64)?;
             let ring = Ring::map(&map, shape.ring_size)?;
             ring.set_topics(&contents.topics);
             contents.marks[index].iter().enumerate().for_each(|(row, mark)| ring.set_mark(row, mark));
@@ -162,7 +180,7 @@ impl MapSet {
             set.rings.push(Arc::new(ring));
         }
         for index in 0..shape.writers {
-            let map = file::create_zeroed(&dir.join(format!("slot.{index}")), SLOT_BYTES as u64)?;
+            let map = file::create_zeroed(&set.dir.join(format!("slot.{index}")), SLOT_BYTES as u64)?;
             let slot = Slot::map(&map)?;
             for (at, (row, state, length, id)) in contents.files[index].iter().enumerate() {
                 slot.set_row(at, row);
@@ -178,6 +196,26 @@ impl MapSet {
         }
         switch(state_dir, number)?;
         Ok(set)
+    }
+
+    /// Notes that this checkpoint holds all that the maps held: a program that cannot read them may go on from it. Not
+    /// synced: after a power loss the maps are void in any case.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn note_rest(&self, checkpoint: u64) -> io::Result<()> {
+        std::fs::write(self.dir.join(REST), format!("{checkpoint}\n"))
+    }
+
+    /// To be called before anything is published again.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forget_rest(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.dir.join(REST)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     pub fn topics(&self) -> Vec<String> {
@@ -204,6 +242,15 @@ impl MapSet {
             sum.add(&ring.tally());
             sum
         })
+    }
+}
+
+fn other_layout(dir: &Path, version: u64) -> OpenError {
+    let word = |name: &str| std::fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_string());
+    OpenError::OtherLayout {
+        version,
+        program: word(PROGRAM).unwrap_or_else(|| "another version of logmill".into()),
+        rest: word(REST).and_then(|text| text.parse().ok()),
     }
 }
 
