@@ -15,6 +15,12 @@ pub enum Part {
     Mount,
     /// The server.
     Etcd,
+    /// The same right, with `service`, `update-rc.d` and `useradd`, as on Debian.
+    Service,
+    /// systemd-analyze.
+    Systemd,
+    /// shellcheck.
+    Shellcheck,
 }
 
 /// True when the calling test has to return at once because a part is missing; then its name stands in the list.
