@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use crate::conf::config::Process;
-use crate::ctl::protocol::{Reply, Request, Stopping};
+use crate::ctl::protocol::{Job, Reply, Request, Stopping};
 use crate::ctl::server::{Answers, Door, DoorError, Settings};
 use crate::engine::{Order, Remote, View};
 use crate::inspect::{self, Stored};
@@ -13,6 +15,8 @@ use crate::sys::socket;
 
 /// Longest wait for what becomes of an order.
 const ORDER_MAX: Duration = Duration::from_secs(9);
+/// The same for a retry, which is not worth waiting for once it takes long.
+const JOB_MAX: Duration = Duration::from_secs(1);
 
 /// Why nobody can ask.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +67,30 @@ fn answer(remote: &Remote, request: Request, stop_timeout_s: u64) -> Reply {
             Some(view) => view.shared.tap.take(filter.as_deref()).map_or_else(Reply::Error, |all| Reply::ok(&all)),
             None => Reply::Error(format!("no task {task} runs; status shows those that do")),
         },
-        Request::Reload
-        | Request::Pause { .. }
-        | Request::Resume { .. }
-        | Request::Seek { .. }
-        | Request::FailuresClear { .. }
-        | Request::FailuresRetry { .. } => Reply::Error("this is not available in this version".into()),
+        Request::Reload => told(remote, Order::Reload),
+        Request::Pause { task } => told(remote, Order::Pause(task)),
+        Request::Resume { task } => told(remote, Order::Resume(task)),
+        Request::Seek { task, topic, partition, to } => told(remote, Order::Seek { task, topic, partition, to }),
+        Request::FailuresClear { task, filter } => job(remote, Order::Clear { task, filter }, ORDER_MAX),
+        Request::FailuresRetry { task, filter } => job(remote, Order::Retry { task, filter }, JOB_MAX),
+    }
+}
+
+fn told(remote: &Remote, order: Order) -> Reply {
+    remote.order(order, ORDER_MAX).map_or_else(Reply::Error, |text| Reply::ok(&text))
+}
+
+/// What may take long: it goes on behind an answer that says so.
+fn job(remote: &Remote, order: Order, patience: Duration) -> Reply {
+    let answered = match remote.give(order, patience) {
+        Ok(answered) => answered,
+        Err(what) => return Reply::Error(what),
+    };
+    match answered.recv_timeout(patience) {
+        Ok(Ok(text)) => Reply::ok(&Job::Done(text)),
+        Ok(Err(what)) => Reply::Error(what),
+        Err(RecvTimeoutError::Timeout) => Reply::ok(&Job::Running),
+        Err(RecvTimeoutError::Disconnected) => Reply::Error("nothing came of it: the program is ending".into()),
     }
 }
 
@@ -77,5 +99,5 @@ fn stored(view: &View) -> Stored {
     let topics = &view.topics;
     let name = |topic: u16| topics.get(usize::from(topic)).cloned().unwrap_or_default();
     let next = view.standings().into_iter().map(|s| ((name(s.topic), s.partition), s.next));
-    Stored { next: next.collect(), topics: topics.clone() }
+    Stored { next: next.collect(), topics: topics.clone(), queue: None }
 }

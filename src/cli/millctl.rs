@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::conf::{parse_duration, parse_start};
 use crate::ctl::protocol::{Filter, Target};
+use crate::flow::clock;
 use crate::flow::cluster::Start;
 
 const EXIT_CODES: &str = "\
@@ -125,12 +126,18 @@ pub struct Which {
     /// Of this task
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// Parked for this reason, such as E05_JSON
-    #[arg(long, value_name = "CODE")]
-    pub code: Option<String>,
+    /// Parked for this reason, such as E05_JSON or E05; it may be given several times
+    #[arg(long = "code", value_name = "CODE")]
+    pub codes: Vec<String>,
     /// Of this topic
     #[arg(long, value_name = "TOPIC")]
     pub topic: Option<String>,
+    /// Of this partition
+    #[arg(long, value_name = "N")]
+    pub partition: Option<i32>,
+    /// Of this offset
+    #[arg(long, value_name = "N")]
+    pub offset: Option<i64>,
     /// Parked at least so long ago: 1h
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     pub older_than: Option<u64>,
@@ -171,10 +178,13 @@ pub struct Seek {
     pub to: Target,
 }
 
-impl From<Which> for Filter {
-    fn from(which: Which) -> Filter {
-        let Which { task, code, topic, older_than, newer_than } = which;
-        Filter { task, code, topic, older_than_s: older_than, newer_than_s: newer_than }
+impl Which {
+    /// The task that is meant, and which of its records are, as of now.
+    pub fn filter(self) -> (Option<String>, Filter) {
+        let Which { task, codes, topic, partition, offset, older_than, newer_than } = self;
+        let ago = |s: u64| clock::now_ms().saturating_sub_unsigned(s.saturating_mul(1000));
+        let (since_ms, before_ms) = (newer_than.map(ago), older_than.map(ago));
+        (task, Filter { codes, topic, partition, offset, since_ms, before_ms })
     }
 }
 
@@ -191,7 +201,7 @@ fn partition(text: &str) -> Result<(String, i32), String> {
 fn target(text: &str) -> Result<Target, String> {
     match (text.parse(), parse_start(text)) {
         (Ok(offset), _) if offset >= 0 => Ok(Target::Offset(offset)),
-        (Err(_), Ok(Start::Timestamp(ms))) => Ok(Target::TimestampMs(ms)),
+        (Err(_), Ok(Start::Timestamp(ms))) => Ok(Target::Timestamp(ms)),
         _ => Err("write an offset, or a time with its zone, such as 2026-01-31T00:00:00+08:00".into()),
     }
 }
@@ -241,7 +251,7 @@ mod tests {
             _ => None,
         };
         assert_eq!(seek("a/b/3 17"), Some((("a/b".into(), 3), Target::Offset(17))));
-        assert_eq!(seek("t/0 1970-01-01T08:00:01+08:00"), Some((("t".into(), 0), Target::TimestampMs(1_000))));
+        assert_eq!(seek("t/0 1970-01-01T08:00:01+08:00"), Some((("t".into(), 0), Target::Timestamp(1_000))));
         for refused in ["t 1", "/1 1", "t/x 1", "t/0 -1", "t/0 earliest", "t/0 yesterday"] {
             assert_eq!(seek(refused), None, "{refused}");
         }
@@ -249,15 +259,11 @@ mod tests {
 
     #[test]
     fn filters_are_made_of_options() {
-        let typed = "failures retry --task game --code E05_JSON --topic t --older-than 1h --newer-than 2d";
+        let typed = "failures retry --task game --code E05 --code E06_DEPTH --topic t --older-than 1h --newer-than 2d";
         let Command::Failures(Failures::Retry(which)) = parse(typed).unwrap().command else { panic!() };
-        let wanted = Filter {
-            task: Some("game".into()),
-            code: Some("E05_JSON".into()),
-            topic: Some("t".into()),
-            older_than_s: Some(3_600),
-            newer_than_s: Some(172_800),
-        };
-        assert_eq!(Filter::from(which), wanted);
+        let (task, filter) = which.filter();
+        assert_eq!((task.as_deref(), filter.topic.as_deref()), (Some("game"), Some("t")));
+        assert_eq!(filter.codes, ["E05", "E06_DEPTH"]);
+        assert_eq!(filter.before_ms.unwrap() - filter.since_ms.unwrap(), 47 * 3_600_000);
     }
 }

@@ -1,6 +1,7 @@
 //! The console: what `millctl` does. Commands come in; words, tables and exit codes go out. What works without the
 //! running program looks at what is stored and at Kafka; all else is asked at its door.
 
+mod failures;
 mod fault;
 mod place;
 mod show;
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::millctl::{Command, Failures, Millctl, Reading, Seek};
+use crate::cli::millctl::{Command, Failures, Millctl, Reading, Seek, Which};
 use crate::cli::pages;
 use crate::ctl::client;
-use crate::ctl::protocol::{self, Filter, Offset, Request, Status, Stopping};
+use crate::ctl::protocol::{self, Offset, Request, Status, Stopping};
 use crate::ctl::table;
 use crate::inspect;
 use crate::sys::process;
@@ -56,9 +57,9 @@ fn obey(place: &Place, command: Command, out: &mut impl Write) -> Result<(), Fau
     match command {
         Command::Offsets(reading) => repeat(&reading, out, |out| offsets(place, reading.json, out)),
         Command::Lag(reading) => repeat(&reading, out, |out| integer(out, lag(place))),
-        Command::Failures(failures) => self::failures(place, failures, out),
-        Command::FailureQueueCount(reading) => self::failures(place, Failures::Count(reading), out),
-        Command::ClearFailureQueue => integer(out, ask(place, &Request::FailuresClear { filter: Filter::default() })),
+        Command::Failures(failures) => failures::run(place, failures, out),
+        Command::FailureQueueCount(reading) => failures::run(place, Failures::Count(reading), out),
+        Command::ClearFailureQueue => integer(out, failures::clear(place, Which::default())),
         Command::Status(reading) => repeat(&reading, out, |out| {
             let status: Status = ask(place, &Request::Status)?;
             if reading.json { json(out, &status) } else { Ok(write!(out, "{}", show::status(&status, None))?) }
@@ -147,17 +148,6 @@ fn offsets(place: &Place, as_json: bool, out: &mut impl Write) -> Result<(), Fau
 fn lag(place: &Place) -> Result<i64, Fault> {
     let Some(inspect::Offsets { rows, troubles }) = inspected(place)? else { return ask(place, &Request::Lag) };
     protocol::lag(&rows).filter(|_| troubles.is_empty()).ok_or_else(|| Fault::gaps(&troubles))
-}
-
-fn failures(place: &Place, failures: Failures, out: &mut impl Write) -> Result<(), Fault> {
-    match failures {
-        Failures::Count(reading) => repeat(&reading, out, |out| integer(out, ask(place, &Request::FailuresCount))),
-        Failures::Clear(which) => integer(out, ask(place, &Request::FailuresClear { filter: which.into() })),
-        Failures::Retry(which) => integer(out, ask(place, &Request::FailuresRetry { filter: which.into() })),
-        Failures::List { .. } | Failures::Show { .. } => {
-            Err(Fault::Failed("this is not available in this version".into()))
-        }
-    }
 }
 
 /// Until the process is gone.

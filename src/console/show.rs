@@ -45,11 +45,12 @@ fn task(text: &mut String, task: &TaskStatus, before: Option<(&Status, f64)>) ->
     let counts = task.counts;
     writeln!(
         text,
-        "  done {} = written {} + filtered {} + parked {}, restarts {}",
+        "  done {} = written {} + filtered {} + parked {}, failure queue {}, restarts {}",
         number(counts.consumed),
         number(counts.written),
         number(counts.filtered),
         number(counts.parked),
+        number(task.queue.failures),
         task.restarts
     )?;
     if !task.stopped.is_empty() {
@@ -111,7 +112,8 @@ fn number(n: u64) -> String {
     text
 }
 
-fn bytes(n: u64) -> String {
+/// A size.
+pub fn bytes(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let step = (n.max(1).ilog2() / 10).min(4) as usize;
     if step == 0 {
@@ -121,7 +123,8 @@ fn bytes(n: u64) -> String {
     }
 }
 
-fn time(s: u64) -> String {
+/// A stretch of seconds.
+pub fn time(s: u64) -> String {
     match s {
         0..60 => format!("{s} s"),
         60..3_600 => format!("{} min {} s", s / 60, s % 60),
@@ -170,6 +173,7 @@ mod tests {
                 state: TaskState::Blocked,
                 queue: QueueStatus::default(),
                 counts: Counts { consumed: 1_234, written: 1_000, filtered: 230, parked: 4 },
+                queue: QueueStatus { failures: 9, running: false, goal: 0, done: 0, counts: Counts::default() },
                 rate: 99.6,
                 lag: Some(1_000),
                 catch_up_s: Some(10),
@@ -186,7 +190,7 @@ mod tests {
 logmill 1, process 7, up 1 min 1 s, generation 2, memory 5.0 MiB
 
 game: BLOCKED, 100 records/s, lag 1,000, caught up in 10 s, newest 2020-12-17 05:52:40 UTC
-  done 1,234 = written 1,000 + filtered 230 + parked 4, restarts 1
+  done 1,234 = written 1,000 + filtered 230 + parked 4, failure queue 9, restarts 1
   NOT READ: t/3
   thread           core       cpu  fill
   r0-game             1      50 %   12%

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::table;
+pub use crate::flow::cluster::Target;
 pub use crate::flow::record::Sample;
 use crate::flow::span::Counts;
+pub use crate::ledger::failures::Filter;
 
 /// What the running program is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,13 +29,17 @@ pub enum Request {
     Lag,
     /// Records in the failure queues.
     FailuresCount,
-    /// Removes parked records; their number.
+    /// Removes parked records of one task or of all; [`Job`].
     FailuresClear {
+        #[serde(default)]
+        task: Option<String>,
         #[serde(default)]
         filter: Filter,
     },
-    /// Parked records go through the transform again; their number.
+    /// Parked records go through the transform again; [`Job`].
     FailuresRetry {
+        #[serde(default)]
+        task: Option<String>,
         #[serde(default)]
         filter: Filter,
     },
@@ -66,29 +72,6 @@ impl Request {
     pub fn is_quick(&self) -> bool {
         matches!(self, Request::Status | Request::Lag | Request::FailuresCount | Request::Tap { .. })
     }
-}
-
-/// Where a partition is to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    Offset(i64),
-    /// Milliseconds since the epoch: the first record at or after it.
-    TimestampMs(i64),
-}
-
-/// Which parked records are meant; without any member all are.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Filter {
-    pub task: Option<String>,
-    /// The reason, such as `E05_JSON`.
-    pub code: Option<String>,
-    pub topic: Option<String>,
-    /// Parked at least so many seconds ago.
-    pub older_than_s: Option<u64>,
-    /// Parked at most so many seconds ago.
-    pub newer_than_s: Option<u64>,
 }
 
 /// What comes back.
@@ -137,7 +120,9 @@ impl Asked {
             let (request, form) = match name.as_str() {
                 "KafkaLag" => (Request::Lag, Form::Integer),
                 "FailureQueueCount" => (Request::FailuresCount, Form::Integer),
-                "ClearFailureQueue" => (Request::FailuresClear { filter: Filter::default() }, Form::Integer),
+                "ClearFailureQueue" => {
+                    (Request::FailuresClear { task: None, filter: Filter::default() }, Form::Integer)
+                }
                 "OffsetChecker" => (Request::Offsets, Form::Text),
                 "Update" => (Request::Reload, Form::Text),
                 "Stop" => (Request::Stop, Form::Text),
@@ -156,7 +141,8 @@ impl Form {
         let text = match (self, reply) {
             (Form::Json, reply) => serde_json::to_string(reply).unwrap_or_default(),
             (Form::Integer, Reply::Ok(Value::Number(number))) => number.to_string(),
-            (Form::Integer, _) => "-1".into(),
+            (Form::Integer, Reply::Ok(job)) => job["done"].as_str().unwrap_or("-1").into(),
+            (Form::Integer, Reply::Error(_)) => "-1".into(),
             (Form::Text, Reply::Error(text)) => text.clone(),
             (Form::Text, Reply::Ok(value)) => old_text(value),
         };
@@ -195,6 +181,16 @@ impl Offset {
 /// The sum of all rows; `None` where one of them is not known.
 pub fn lag(rows: &[Offset]) -> Option<i64> {
     rows.iter().map(Offset::lag).sum()
+}
+
+/// What has become of a retry or clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// It is over; a line for the operator, of a clear the number of records alone.
+    Done(String),
+    /// It goes on; [`QueueStatus`] tells how far it is.
+    Running,
 }
 
 /// What is about to end.
@@ -323,7 +319,7 @@ mod tests {
             assert_eq!(Asked::parse(text.as_bytes()), Ok(Asked { request, form: Form::Json }));
         }
         let short = Asked::parse(br#"{"command":"failures_clear"}"#).unwrap();
-        assert_eq!(short.request, Request::FailuresClear { filter: Filter::default() });
+        assert_eq!(short.request, Request::FailuresClear { task: None, filter: Filter::default() });
         for bad in
             ["{}", r#"{"command":"no"}"#, r#"{"command":"pause"}"#, r#"{"command":"failures_clear","filter":{"x":1}}"#]
         {
@@ -340,6 +336,8 @@ mod tests {
         assert_eq!(form("None"), Err((Form::Text, "there is no function None".into())));
         assert_eq!(Form::Integer.write(&Reply::ok(&12)), b"12\n");
         assert_eq!(Form::Integer.write(&Reply::Error("no".into())), b"-1\n");
+        assert_eq!(Form::Integer.write(&Reply::ok(&Job::Done("7".into()))), b"7\n");
+        assert_eq!(Form::Integer.write(&Reply::ok(&Job::Running)), b"-1\n");
         assert_eq!(Form::Text.write(&Reply::ok(&"generation 2")), b"generation 2\n");
         assert_eq!(Form::Text.write(&Reply::Error("two\nlines".into())), b"two\nlines\n");
         assert_eq!(Form::Json.write(&Reply::ok(&1)), b"{\"ok\":1}\n");

@@ -1,5 +1,5 @@
-//! The open door: one thread holds the socket and all connections and never waits for any of them; another one, the
-//! desk, gives the answers that take time, one after the other.
+//! The open door: one thread holds the socket and all connections and never waits for any of them; some others, the
+//! desks, give the answers that take time.
 //!
 //! Requests come in; each goes to the closure that whoever opened the door has given; replies go out.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::protocol::{Asked, Form, Reply, Request};
 use crate::sys::{socket, thread};
@@ -26,7 +26,9 @@ pub const CONNECTIONS_MAX: usize = 256;
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Connections taken in one turn: those that are there already have their turn in between.
 const TAKEN_MAX: usize = 32;
-/// Requests that may wait for the desk.
+/// Answers that are worked on at one time.
+const DESKS: usize = 4;
+/// Requests that may wait for a desk.
 const DESK_MAX: usize = 16;
 /// Longest wait of a turn.
 const TURN: Duration = Duration::from_secs(1);
@@ -56,15 +58,13 @@ pub enum DoorError {
     NoSocket { path: PathBuf },
 }
 
-/// Gives the answers. It is called by the thread that holds the connections for what is quick, else by the desk.
+/// Gives the answers. It is called by the thread that holds the connections for what is quick, else by a desk.
 pub type Answers = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 
 /// The door while it is open; dropping it closes it and removes the socket.
 pub struct Door {
     path: PathBuf,
     waker: Waker,
-    desk: Option<Sender<Job>>,
-    desk_end: Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -102,25 +102,26 @@ impl Door {
         let path = settings.socket.clone();
         let at = |source| DoorError::Io { path: path.clone(), source };
         let listener = take_place(&settings)?;
-        let (told, telling) = bounded(DESK_MAX + 1);
+        let (told, telling) = bounded(DESK_MAX + DESKS + 1);
         let (bell, ring) = UnixStream::pair().map_err(at)?;
         bell.set_nonblocking(true).and_then(|()| ring.set_nonblocking(true)).map_err(at)?;
         let waker = Waker { told, bell: Arc::new(bell) };
         let (jobs, waiting) = bounded::<Job>(DESK_MAX);
-        let (alive, desk_end) = bounded::<()>(1);
-        let (desk_answers, desk_waker) = (answers.clone(), waker.clone());
-        thread::spawn("desk", None, move || {
-            for (id, Asked { request, form }) in &waiting {
-                desk_waker.tell(Told::Reply(id, form.write(&desk_answers(request))));
-            }
-            drop(alive);
-        })
-        .map_err(at)?;
+        // They end with the hall, which hands them requests.
+        for number in 0..DESKS {
+            let (waiting, answers, waker) = (waiting.clone(), answers.clone(), waker.clone());
+            let work = move || {
+                for (id, Asked { request, form }) in &waiting {
+                    waker.tell(Told::Reply(id, form.write(&answers(request))));
+                }
+            };
+            thread::spawn(&format!("desk{number}"), None, work).map_err(at)?;
+        }
         let hall = Hall {
             listener,
             users: settings.users,
             answers,
-            desk: jobs.clone(),
+            desk: jobs,
             telling,
             ring,
             connections: BTreeMap::new(),
@@ -130,22 +131,17 @@ impl Door {
             wait: socket::Wait::default(),
         };
         let thread = thread::spawn("door", None, move || hall.run()).map_err(at)?;
-        Ok(Door { path, waker, desk: Some(jobs), desk_end, thread: Some(thread) })
+        Ok(Door { path, waker, thread: Some(thread) })
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.desk = None;
         self.waker.tell(Told::Close);
-        // The desk ends once the hall, which hands it requests, has gone.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
         let _ = std::fs::remove_file(&self.path);
-        if let Err(RecvTimeoutError::Timeout) = self.desk_end.recv_timeout(Duration::ZERO) {
-            log::debug!("an answer is still under way; nobody waits for it any more");
-        }
     }
 }
 

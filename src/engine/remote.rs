@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::Event;
 use super::board::Board;
@@ -88,12 +88,20 @@ impl Remote {
     /// # Errors
     /// The order was refused; nobody answered within `patience`.
     pub fn order(&self, order: Order, patience: Duration) -> Answer {
-        let (answer, answered) = bounded(1);
-        let sent = self.events.send_timeout(Event::Order(order, answer), patience);
-        sent.map_err(|_| "the program is about to end".to_string())?;
-        answered.recv_timeout(patience).map_err(|e| match e {
+        self.give(order, patience)?.recv_timeout(patience).map_err(|e| match e {
             RecvTimeoutError::Timeout => format!("no answer within {patience:?}; it may still be done"),
             RecvTimeoutError::Disconnected => "nothing came of it: the task or the program is ending".into(),
         })?
+    }
+
+    /// Gives an order. What becomes of it comes from the receiver, which may be dropped: the order stands.
+    ///
+    /// # Errors
+    /// Nobody took it within `patience`.
+    pub fn give(&self, order: Order, patience: Duration) -> Result<Receiver<Answer>, String> {
+        let (answer, answered) = bounded(1);
+        let sent = self.events.send_timeout(Event::Order(order, answer), patience);
+        sent.map_err(|_| "the program is about to end".to_string())?;
+        Ok(answered)
     }
 }

@@ -1,5 +1,7 @@
 //! A Kafka cluster as the configuration names it.
 
+use serde::{Deserialize, Serialize};
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     pub name: String,
@@ -9,7 +11,8 @@ pub struct Cluster {
 }
 
 /// Where an operator wants a partition to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
     Offset(i64),
     /// Milliseconds since the epoch: the first record at or after it.

@@ -1,6 +1,8 @@
-//! Offsets and lag, with or without the running program: what is stored is read beside it, and Kafka tells the rest.
+//! Offsets, lag and failure queues, with or without the running program: what is stored is read beside it, and Kafka
+//! tells the rest.
 //!
-//! In: tasks of the configuration. Out: a row for each of their partitions. Nothing that is read is touched.
+//! In: tasks of the configuration. Out: a row for each of their partitions, and where parked records are. Nothing that
+//! is read is touched.
 
 mod ends;
 mod stored;
@@ -11,7 +13,7 @@ use crate::conf::config::{Config, Deliver};
 use crate::ctl::protocol::Offset;
 use crate::flow::cluster::Cluster;
 use crate::sys::thread;
-pub use stored::{InspectError, Stored};
+pub use stored::{InspectError, Queue, Stored};
 
 /// Longest wait for brokers, all questions together.
 const BROKERS_MAX: Duration = Duration::from_secs(5);
@@ -34,7 +36,21 @@ pub fn offsets(config: &Config) -> Result<Offsets, InspectError> {
     Ok(with_ends(config.deliver.iter().cloned().zip(stored).collect()))
 }
 
-/// The same for tasks whose places are known. It takes [`BROKERS_MAX`] at most, and a moment.
+/// The failure queues of a task or of all, each with the task's name.
+///
+/// # Errors
+/// What is stored cannot be read; there is no such task.
+pub fn queues(config: &Config, task: Option<&str>) -> Result<Vec<(String, Queue)>, InspectError> {
+    let meant = |deliver: &&Deliver| task.is_none_or(|name| deliver.name == name);
+    let tasks: Vec<Deliver> = config.deliver.iter().filter(meant).cloned().collect();
+    if let Some(name) = task.filter(|_| tasks.is_empty()) {
+        return Err(InspectError::NoTask(name.into()));
+    }
+    let stored = stored::of(&config.process.data_dir, &tasks)?;
+    Ok(tasks.into_iter().zip(stored).filter_map(|(task, stored)| Some((task.name, stored.queue?))).collect())
+}
+
+/// The offsets of tasks whose places are known. It takes [`BROKERS_MAX`] at most, and a moment.
 pub fn with_ends(tasks: Vec<(Deliver, Stored)>) -> Offsets {
     let deadline = Instant::now() + BROKERS_MAX;
     let mut clusters: Vec<(Cluster, Vec<ends::Task>)> = Vec::new();

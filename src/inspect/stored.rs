@@ -1,10 +1,11 @@
-//! The stored places of a task: in its rings, where a start would go on from them, else in the ledger.
+//! What is stored of a task: in its rings, where a start would go on from them, else in the ledger.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::conf::config::Deliver;
+use crate::flow::span::{Mark, queued};
 use crate::ledger::cut::Cut;
 use crate::ledger::store::{Store, StoreError};
 use crate::ring::peek;
@@ -13,13 +14,15 @@ use crate::sys::file;
 /// Tries to read a value that is being written.
 const TRIES: usize = 5;
 
-/// Why stored places cannot be read.
+/// Why it cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     #[error("cannot read {}: {source}; the user that logmill runs as can, and root", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("there is no task {0} in the configuration")]
+    NoTask(String),
 }
 
 /// What is stored of a task.
@@ -29,6 +32,19 @@ pub struct Stored {
     pub next: BTreeMap<(String, i32), i64>,
     /// Topics that have a state: partitions of them that have no place yet begin at their beginning.
     pub topics: Vec<String>,
+    /// The failure queue; `None` before the first start.
+    pub queue: Option<Queue>,
+}
+
+/// A failure queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Of its segments.
+    pub dir: PathBuf,
+    /// The place up to which it is taken out.
+    pub next: i64,
+    /// Records in it.
+    pub records: u64,
 }
 
 /// What is stored of each of the tasks.
@@ -56,15 +72,27 @@ fn of_task(data_dir: &Path, task: &Deliver, store: &Store, boot_id: u128) -> Res
         }
     };
     let Some((state_id, cut)) = found else { return Ok(Stored::default()) };
-    let name = |topic: u16| cut.topic_name(topic).to_string();
-    let mut next: BTreeMap<_, _> = cut.sources.iter().map(|s| ((name(s.topic), s.partition), s.next)).collect();
+    let state_dir = data_dir.join(format!("state.{state_id:016x}"));
+    let in_cut = cut.sources.iter().map(|source| Mark::from(*source));
+    let mut marks: BTreeMap<_, _> = in_cut.map(|mark| ((mark.topic, mark.partition), mark)).collect();
     // Maps of another boot or set are void: a start would go back to the ledger.
-    if let Ok((set_id, marks)) = peek::peek(&data_dir.join(format!("state.{state_id:016x}")), boot_id)
+    if let Ok((set_id, in_rings)) = peek::peek(&state_dir, boot_id)
         && set_id == cut.set_id
     {
-        next.extend(marks.iter().map(|m| ((name(m.topic), m.partition), m.next)));
+        marks.extend(in_rings.into_iter().map(|mark| ((mark.topic, mark.partition), mark)));
     }
-    Ok(Stored { next, topics: cut.topics.iter().map(|topic| topic.name.clone()).collect() })
+    let name = |mark: &Mark| (cut.topic_name(mark.topic).to_string(), mark.partition);
+    let of_kafka = marks.values().filter(|mark| mark.is_of_kafka());
+    let queue = marks.values().find(|mark| !mark.is_of_kafka());
+    Ok(Stored {
+        next: of_kafka.map(|mark| (name(mark), mark.next)).collect(),
+        topics: cut.topics.iter().map(|topic| topic.name.clone()).collect(),
+        queue: Some(Queue {
+            dir: state_dir.join("failures"),
+            next: queue.map_or(0, |mark| mark.next),
+            records: queued(marks.values().copied()),
+        }),
+    })
 }
 
 fn newest(task: &Deliver, store: &Store) -> Result<Option<(u64, Cut)>, StoreError> {
