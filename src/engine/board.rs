@@ -55,7 +55,7 @@ pub struct View {
 }
 
 impl Board {
-    pub fn new() -> Board {
+    pub(super) fn new() -> Board {
         Board {
             generation: AtomicU64::new(1),
             views: Mutex::default(),

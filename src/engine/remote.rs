@@ -21,8 +21,8 @@ pub enum Order {
     /// Reads the configuration again and applies it, all or nothing, as SIGHUP does; answered by the line of the
     /// generation, and a line for each change, or by all problems.
     Reload,
-    /// This task reads nothing more. It keeps its threads and its checkpoints, and stays paused over a reload; a restart
-    /// of the process resumes it.
+    /// This task reads nothing more. It keeps its threads and its checkpoints, and stays paused over a reload; a
+    /// restart of the process resumes it.
     Pause(String),
     Resume(String),
     /// A partition goes on at another place, which is durable before anything is read there. What was skipped, or comes

@@ -15,7 +15,7 @@ use super::Event;
 use super::remote::Answer;
 use crate::conf::{self, Loaded};
 use crate::flow::problem::Problem;
-use crate::sys::inotify::{self, Changes, Watched};
+use crate::sys::inotify as files;
 use crate::sys::thread;
 
 /// Asks that may wait.
@@ -45,7 +45,7 @@ pub struct Found {
 /// The kernel has no room for another thread.
 pub fn start(load: Load, sources: &[PathBuf], events: Sender<Event>) -> io::Result<Sender<Ask>> {
     let (asks, asked) = bounded(ASKS_MAX);
-    let watched = match inotify::open() {
+    let watched = match files::open() {
         Ok((changes, watched)) => {
             let asks = asks.clone();
             thread::spawn("watch", None, move || watch(changes, &asks))?;
@@ -64,7 +64,7 @@ pub fn start(load: Load, sources: &[PathBuf], events: Sender<Event>) -> io::Resu
     Ok(asks)
 }
 
-fn watch(mut changes: Changes, asks: &Sender<Ask>) {
+fn watch(mut changes: files::Changes, asks: &Sender<Ask>) {
     loop {
         if let Err(error) = changes.wait() {
             log::error!("files are not watched for changes any more: {error}; reload after each one");
@@ -78,7 +78,7 @@ fn watch(mut changes: Changes, asks: &Sender<Ask>) {
 
 struct Reload {
     load: Load,
-    watched: Option<Watched>,
+    watched: Option<files::Watched>,
     /// What was refused last.
     refused: String,
     events: Sender<Event>,
