@@ -1,8 +1,10 @@
 //! The checkpoint database. The only file that names LMDB.
 //!
-//! A narrow fence around it: open, get, put in one synced transaction. Values carry a version and a checksum and are
-//! copied out at once. No iteration, no NOSYNC, no WRITEMAP, never opened twice by one process.
+//! A narrow fence around it: open, get, all values below a prefix, put and delete in one synced transaction. Values
+//! carry a version and a checksum and are copied out at once. No iterator, no NOSYNC, no WRITEMAP, never opened twice
+//! by one process.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,6 +29,7 @@ const VALUES_MAX: usize = 1 << 20;
 /// LMDB's names for the steps of a cursor.
 const MDB_FIRST: u32 = 0;
 const MDB_NEXT: u32 = 8;
+const MDB_SET_RANGE: u32 = 17;
 
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +196,53 @@ impl Store {
             let key = owner_key(&cut.group_id, &topic.name);
             let value = sealed(&state_id.to_le_bytes());
             txn.put(self.db, &key_bytes(&key), &value, WriteFlags::empty()).map_err(error)?;
+        }
+        txn.commit().map_err(error)
+    }
+
+    /// Every value whose key begins so.
+    ///
+    /// # Errors
+    /// LMDB's, or a damaged value.
+    pub fn with_prefix(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
+        let txn = self.env.begin_ro_txn().map_err(error)?;
+        let cursor = txn.open_ro_cursor(self.db).map_err(error)?;
+        let mut found = Vec::new();
+        let (mut from, mut step) = (Some(prefix.as_bytes()), MDB_SET_RANGE);
+        while found.len() < VALUES_MAX {
+            let (key, value) = match cursor.get(from, None, step) {
+                Err(lmdb::Error::NotFound) => break,
+                other => other.map_err(error)?,
+            };
+            let Some(key) = key.filter(|key| key.starts_with(prefix.as_bytes())) else { break };
+            let key = String::from_utf8_lossy(key).into_owned();
+            let value = unsealed(value).ok_or_else(|| self.damaged(&key, "its checksum"))?;
+            found.push((key, value));
+            (from, step) = (None, MDB_NEXT);
+        }
+        Ok(found)
+    }
+
+    /// Writes and deletes values, durably, in one transaction.
+    ///
+    /// # Errors
+    /// LMDB's; then nothing is changed.
+    pub fn put_all(&self, changes: &BTreeMap<String, Option<Vec<u8>>>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let error = |source| StoreError::Lmdb { path: self.path.clone(), source };
+        let mut txn = self.env.begin_rw_txn().map_err(error)?;
+        for (key, value) in changes {
+            let key = key_bytes(key);
+            match value {
+                Some(value) => txn.put(self.db, &key, &sealed(value), WriteFlags::empty()).map_err(error)?,
+                None => match txn.del(self.db, &key, None) {
+                    Ok(()) | Err(lmdb::Error::NotFound) => {}
+                    Err(source) => return Err(error(source)),
+                },
+            }
         }
         txn.commit().map_err(error)
     }
