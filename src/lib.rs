@@ -14,11 +14,11 @@
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
 //! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
 //!
-//! [`daemon`] keeps it running behind a terminal's back.
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
-//! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that. [`ctl`] is the door of the
-//! running program: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or without
-//! the running program.
+//! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
+//!
+//! [`daemon`] keeps the program running behind a terminal's back. [`ctl`] is its door: the [`clerk`] answers there, the
+//! [`console`] asks; [`inspect`] tells offsets and lag, with or without the running program.
 //!
 //! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
 //! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.

@@ -171,7 +171,6 @@ mod tests {
             tasks: vec![TaskStatus {
                 name: "game".into(),
                 state: TaskState::Blocked,
-                queue: QueueStatus::default(),
                 counts: Counts { consumed: 1_234, written: 1_000, filtered: 230, parked: 4 },
                 queue: QueueStatus { failures: 9, running: false, goal: 0, done: 0, counts: Counts::default() },
                 rate: 99.6,

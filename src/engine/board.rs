@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::Receiver;
 
 use super::look::Looks;
-use super::task;
 use crate::conf::config::Deliver;
 use crate::ctl::protocol::Status;
 use crate::flow::clock;
@@ -43,7 +42,7 @@ pub struct View {
     pub readers: Vec<Arc<reader::Gauge>>,
     pub writers: Vec<Arc<writer::Gauge>>,
     pub scout: Arc<scout::Gauge>,
-    pub task: Arc<task::Gauge>,
+    pub task: Arc<Gauge>,
     /// The failure queue, and what is done with it.
     pub shared: Arc<reader::Shared>,
     /// One for each reader.
@@ -52,6 +51,19 @@ pub struct View {
     pub slots: Vec<Arc<Slot>>,
     /// One for each writer; nobody takes anything from here.
     pub queues: Vec<Receiver<writer::Message>>,
+}
+
+/// What a task shows of itself beside what its threads show.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Of the newest durable checkpoint.
+    pub checkpoint: AtomicU64,
+    /// When that was; the process's milliseconds.
+    pub kept_ms: AtomicU64,
+    /// A cut is being made durable.
+    pub keeping: Beat,
+    /// Partitions that are not read on, and why.
+    pub broken: Mutex<Vec<String>>,
 }
 
 impl Board {
@@ -136,6 +148,13 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gauge {
+    pub fn note_kept(&self, number: u64) {
+        self.checkpoint.store(number, Ordering::Relaxed);
+        self.kept_ms.store(clock::running_ms(), Ordering::Relaxed);
     }
 }
 

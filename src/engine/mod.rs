@@ -5,6 +5,7 @@
 mod board;
 mod ground;
 mod heal;
+mod identity;
 mod look;
 mod moving;
 mod offline;

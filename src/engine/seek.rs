@@ -86,6 +86,8 @@ mod tests {
             mounts: [None, None],
             taken_ms: 0,
             rebuilt: false,
+            job: None,
+            cleared: 0,
         }
     }
 

@@ -2,26 +2,25 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::board::View;
+use super::board::{Gauge, View};
+use super::identity;
 use super::queue::Queue;
 use super::restore::writer_live;
 use super::summary::TaskSummary;
 use super::wiring::{Threads, reader_live};
 use crate::conf::config::Deliver;
 use crate::flow::clock;
-use crate::flow::gauge::Beat;
 use crate::flow::span::{Counts, Mark};
 use crate::ledger::cut::{Cut, Source};
 use crate::ledger::keeper::Kept;
-use crate::reader::kafka::Identity;
 use crate::reader::scout::{self, Ask, Found, Place};
-use crate::reader::{self, Control, Topic};
+use crate::reader::{self, Control};
 use crate::ring::set::MapSet;
 use crate::sys::file;
 use crate::transform::Program;
@@ -96,19 +95,6 @@ pub struct WriterEnd {
     pub queue: Receiver<writer::Message>,
 }
 
-/// What a task shows of itself beside what its threads show.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    /// Of the newest durable checkpoint.
-    pub checkpoint: AtomicU64,
-    /// When that was; the process's milliseconds.
-    pub kept_ms: AtomicU64,
-    /// A cut is being made durable.
-    pub keeping: Beat,
-    /// Partitions that are not read on, and why.
-    pub broken: Mutex<Vec<String>>,
-}
-
 /// What changes from event to event.
 pub struct Flow {
     phase: Phase,
@@ -128,13 +114,6 @@ pub struct Flow {
     pub began: Counts,
     pub goal: u64,
     pub broken: Vec<String>,
-}
-
-impl Gauge {
-    pub fn note_kept(&self, number: u64) {
-        self.checkpoint.store(number, Ordering::Relaxed);
-        self.kept_ms.store(clock::running_ms(), Ordering::Relaxed);
-    }
 }
 
 impl Flow {
@@ -320,44 +299,16 @@ impl Task {
                 self.flow.pending.extend(places.iter().map(source));
                 self.flow.due = Instant::now();
             }
-            Found::Identity(found) => self.compare(&found),
+            Found::Identity(found) => {
+                let topics = identity::compare(&mut self.last, &found);
+                self.tell_readers(|_| Control::Topics(topics.clone()));
+            }
             Found::Bounds(bounds) => self.tell_readers(|_| Control::Bounds(bounds.clone())),
             Found::Ends(places) => self.flow.ends = Some(places),
             // The engine's.
             Found::Target(_) | Found::Complete => {}
         }
         Ok(())
-    }
-
-    /// What is stored was read in one cluster and in topics of their own ids; elsewhere its offsets mean nothing.
-    fn compare(&mut self, found: &Identity) {
-        let known = &mut self.last;
-        if known.cluster.is_empty() {
-            known.cluster.clone_from(&found.cluster);
-        }
-        let other_cluster = !found.cluster.is_empty() && known.cluster != found.cluster;
-        let mut topics = Vec::new();
-        for (topic, id) in known.topics.iter_mut().zip(&found.topics) {
-            topics.push(match id {
-                None => Topic::Unknown,
-                Some(_) if other_cluster => Topic::Other(format!(
-                    "this is cluster {}, what is stored was read in cluster {}; point the task to the old cluster, or \
-                     take a new group_id with start set",
-                    found.cluster, known.cluster
-                )),
-                Some(id) if id.is_empty() || topic.id == *id => Topic::Same,
-                Some(id) if topic.id.is_empty() => {
-                    topic.id.clone_from(id);
-                    Topic::Same
-                }
-                Some(id) => Topic::Other(format!(
-                    "the topic was made anew: its id is {id}, what is stored was read in {}; to read what it holds, \
-                     take a new group_id with start set",
-                    topic.id
-                )),
-            });
-        }
-        self.tell_readers(|_| Control::Topics(topics.clone()));
     }
 
     pub fn on_keeper(&mut self, kept: Kept) -> Result<(), String> {

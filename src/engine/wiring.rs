@@ -12,10 +12,11 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::board::Gauge;
 use super::queue::Queue;
 use super::restore::{Restored, keeper_settings, writer_gauge, writer_settings};
 use super::seat::Id;
-use super::task::{self, Flow, ReaderEnd, Task, WriterEnd};
+use super::task::{Flow, ReaderEnd, Task, WriterEnd};
 use super::{Event, Mode};
 use crate::conf::config::{self, Deliver};
 use crate::flow::name::Template;
@@ -89,7 +90,7 @@ pub fn build(deliver: &Deliver, restored: Restored, mut wires: Wires, mode: Mode
     let Restored { state_id, maps, cut, lock, .. } = restored;
     let rows = || maps.rings.iter().flat_map(|ring| ring.marks()).flatten();
     let in_rings: Vec<_> = rows().map(|m| (m.topic, m.partition)).collect();
-    let gauge = task::Gauge::default();
+    let gauge = Gauge::default();
     gauge.note_kept(cut.number);
     let durable = cut.sources.iter().filter(|s| !in_rings.contains(&(s.topic, s.partition))).copied().collect();
     let mut task = Task {

@@ -217,7 +217,7 @@ impl Store {
             };
             let Some(key) = key.filter(|key| key.starts_with(prefix.as_bytes())) else { break };
             let key = String::from_utf8_lossy(key).into_owned();
-            let value = unsealed(value).ok_or_else(|| self.damaged(&key, "its checksum"))?;
+            let value = self.unsealed(&key, value)?;
             found.push((key, value));
             (from, step) = (None, MDB_NEXT);
         }

@@ -1,12 +1,14 @@
 //! The reader's loop, and what it does with one record.
 
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::again::Again;
 use super::kafka::{Fetch, From, Item};
-use super::outlet::{LOOK, Outlet, Stopped};
+use super::outlet::{Outlet, Stopped};
 use super::work::{Tools, Value, Worked};
 use super::{Bounds, Control, Event, Gauge, Settings, Shared, Standing, Topic, Wires};
 use crate::flow::clock;
@@ -362,45 +364,6 @@ impl Desk {
             self.outlet.publish()?;
         }
         Ok(Worked::Done)
-    }
-
-    /// Waits while the failure queue is full, after handing over what came before. A retry or clear goes on meanwhile:
-    /// it makes room.
-    fn wait_for_queue(&mut self) -> Result<(), Stopped> {
-        self.outlet.publish()?;
-        let text = format!(
-            "the failure queue holds {} records, failures_max; the task waits until some are retried or cleared",
-            self.outlet.shared.failures_max.load(Ordering::Relaxed)
-        );
-        log::error!("{}: {text}", self.settings.task);
-        self.outlet.gauge.last_error.set(text);
-        self.outlet.gauge.failures_full.store(true, Ordering::Relaxed);
-        while self.outlet.queue_is_full() {
-            self.take_live();
-            if let Some(control) = self.outlet.control()? {
-                self.reassign |= self.obey(control)?;
-            } else if self.take_again(AGAIN_MOST)? > 0 {
-                self.outlet.publish()?;
-            } else {
-                self.outlet.free();
-                self.outlet.wait(LOOK)?;
-            }
-        }
-        self.outlet.gauge.failures_full.store(false, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Goes on with the parked records that are read again, if any are.
-    fn take_again(&mut self, most: usize) -> Result<usize, Stopped> {
-        let Some(mut again) = self.again.take() else { return Ok(0) };
-        let taken = again.take(&mut self.outlet, &mut self.tools, most)?;
-        if again.is_done() {
-            self.outlet.publish()?;
-            self.outlet.report(Event::JobDone);
-        } else {
-            self.again = Some(again);
-        }
-        Ok(taken)
     }
 
     fn topic_is_same(&self, topic: u16) -> bool {
