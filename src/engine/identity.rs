@@ -16,8 +16,8 @@ pub fn compare(known: &mut Cut, found: &Identity) -> Vec<Topic> {
         topics.push(match id {
             None => Topic::Unknown,
             Some(_) if other_cluster => Topic::Other(format!(
-                "this is cluster {}, what is stored was read in cluster {}; point the task to the old cluster, or take a \
-                 new group_id with start set",
+                "this is cluster {}, what is stored was read in cluster {}; point the task to the old cluster, or \
+                 take a new group_id with start set",
                 found.cluster, known.cluster
             )),
             Some(id) if id.is_empty() || topic.id == *id => Topic::Same,
