@@ -279,6 +279,96 @@ fn end_top(site: &Site, signal: i32) {
 }
 
 #[test]
+fn orders_are_done_or_refused_with_the_reason() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("orders", 1);
+    let made = written(5, 1, 600);
+    kafka().produce(&topic, made[..200].iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "");
+    let _run = site.start(&[]);
+    site.await_socket(SOON);
+    site.await_lines("game", 200, SOON);
+
+    assert!(site.millctl(&["pause", "game"]).line().contains("paused"));
+    assert_eq!(site.millctl(&["status", "--json"]).json()["tasks"][0]["state"], "paused");
+    kafka().produce(&topic, made[200..400].iter().map(Record::from));
+    assert_eq!(site.millctl(&["lag"]).line(), "200");
+    assert!(site.millctl(&["resume", "game"]).line().contains("runs"));
+    site.await_lines("game", 400, SOON);
+    let partition = format!("{topic}/0");
+    assert!(site.millctl(&["seek", "game", &partition, "300"]).line().contains("300"));
+    site.await_lines("game", 500, SOON);
+    for refused in
+        [vec!["pause", "other"], vec!["seek", "game", "other/0", "1"], vec!["failures", "clear", "--code", "E99"]]
+    {
+        let said = site.millctl(&refused);
+        assert!(said.code == 1 && said.err.starts_with("error: "), "{said:?}");
+    }
+
+    site.clear_tasks().task("game", &[&topic], "rate_limit = 100000").write_config();
+    let reloaded = site.millctl(&["update"]);
+    assert!(reloaded.line().starts_with("generation 2: +0 tasks, ~1 changed, -0"), "{reloaded:?}");
+    std::fs::write(site.config(), "[process]\n[deliver.game]\ntopic = 1\n").expect("written");
+    let refused = site.millctl_at_socket(&["reload"]);
+    assert!(refused.code == 1 && refused.err.contains("unknown key topic"), "{refused:?}");
+    assert_eq!(site.millctl_at_socket(&["status", "--json"]).json()["generation"], 2);
+    kafka().produce(&topic, made[400..].iter().map(Record::from));
+    site.await_lines("game", 700, SOON);
+}
+
+#[test]
+fn parked_records_are_counted_listed_shown_retried_and_cleared() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("parked", 1);
+    let values = [&b"no JSON"[..], b"", b"no JSON either", b"[]"];
+    let record = |value: &[u8]| Record { partition: 0, payload: Some(value.to_vec()), timestamp_ms: 1 };
+    kafka().produce(&topic, values.map(record));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&topic], "");
+    let mut run = site.start(&[]);
+    site.await_socket(SOON);
+    site.awaited("all parked", SOON, || (site.millctl(&["failures", "count"]).out == "4\n").then_some(()));
+    // Without a checkpoint between, and with the socket alone.
+    assert_eq!(site.millctl_at_socket(&["failure_queue_count"]).line(), "4");
+    let lists = |words: &[&str]| {
+        let said = site.millctl(&[&["failures", "list", "--json"], words].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        let offset = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["offset"].as_i64();
+        said.out.lines().filter_map(offset).collect::<Vec<i64>>()
+    };
+    site.awaited("all in the files", SOON, || (lists(&[]) == [0, 1, 2, 3]).then_some(()));
+    assert_eq!(lists(&["--code", "E05"]), [0, 2]);
+    assert_eq!(lists(&["--code", "E05_JSON", "--code", "E01", "--older-than", "0s"]), [0, 1, 2]);
+    assert_eq!(lists(&["--older-than", "1h"]), [0; 0]);
+    assert_eq!(lists(&["--task", "game", "--topic", &topic, "--partition", "0", "--offset", "3"]), [3]);
+    assert_eq!(site.millctl(&["failures", "list", "--task", "other"]).code, 1);
+    let shown = site.millctl(&["failures", "show", "--offset", "2"]);
+    assert!(shown.out.contains("no JSON either\n") && shown.out.contains(&format!("E05_JSON         {topic}/0/2")));
+
+    let retried = site.millctl(&["failures", "retry", "--code", "E05"]);
+    assert_eq!(retried.line(), "2 retried: 0 lines, 0 filtered, 2 parked again");
+    site.awaited("still four", SOON, || (lists(&[]).len() == 4).then_some(()));
+    assert_eq!(site.millctl(&["failures", "clear", "--code", "E01"]).line(), "1");
+    assert_eq!(site.millctl_at_socket(&["failures", "count"]).line(), "3");
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+
+    assert_eq!(site.millctl(&["failures", "count"]).line(), "3");
+    assert_eq!(lists(&[]).len(), 3);
+    assert_eq!((site.millctl(&["failures", "retry"]).code, &*site.millctl(&["clear_failure_queue"]).out), (3, "-1\n"));
+    let _run = site.start(&[]);
+    site.await_socket(SOON);
+    let cleared = || site.exchange(br#"{"RpcFuncName":"ClearFailureQueue","Params":[]}"#);
+    site.awaited("all cleared", SOON, || (cleared() == b"3\n").then_some(()));
+    assert_eq!(site.millctl(&["failures", "count"]).line(), "0");
+}
+
+#[test]
 fn what_was_typed_wrong_is_told_from_what_failed() {
     let mut site = Site::new("127.0.0.1:1");
     site.task("game", &["nowhere"], "");
