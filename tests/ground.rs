@@ -117,7 +117,10 @@ fn maps_put_back_as_they_were_before_are_not_believed() {
         assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp").success());
     };
     let (data, before) = (site.path("data"), site.path("before"));
+    // It stands still meanwhile: all maps are of one moment.
+    run.signal(libc::SIGSTOP);
     copied(&data, &before);
+    run.signal(libc::SIGCONT);
     kafka().produce(&topic, made[RECORDS / 2..].iter().map(Record::from));
     site.await_lines("game", RECORDS, SOON);
     run.kill9();
@@ -125,7 +128,7 @@ fn maps_put_back_as_they_were_before_are_not_believed() {
     copied(&before, &data);
     let task = Killed { site, made };
     let said = task.run_to_end(&[]);
-    assert!(said.contains("files go back to checkpoint"), "{said}");
+    assert!(said.contains("bytes where the maps say") && said.contains("files go back to checkpoint"), "{said}");
     task.judge(&Seen::at_rest(&task.site.out("game"))).assert_exact();
     // Where the files are as the copy says, it is as good as what it was copied from.
     let newest = task.site.path("newest");
