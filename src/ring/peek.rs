@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::layout::{HEADER_BYTES, Identity, RING_BYTES, Ring, THREADS_MAX};
-use super::set::{CURRENT, OpenError};
+use super::set::{CURRENT, OpenError, of_this_boot_and_layout};
 use crate::flow::span::Mark;
 use crate::sys::file;
 use crate::sys::mmap::Words;
@@ -17,14 +17,12 @@ const LOOKS_MAX: usize = 16;
 /// to.
 ///
 /// # Errors
-/// The maps are of another boot, suspect or not whole: a start would not go on from them.
+/// The maps are of another boot or layout, suspect or not whole: a start would not go on from them.
 pub fn peek(state_dir: &Path, boot_id: u128) -> Result<(u64, Vec<Mark>), OpenError> {
     let dir = state_dir.join(CURRENT);
     let mut found = BTreeMap::new();
     let first = identity(&dir, 0)?;
-    if first.boot_id != boot_id {
-        return Err(OpenError::OtherBoot);
-    }
+    of_this_boot_and_layout(&dir, &first, boot_id)?;
     let sized = RING_BYTES.contains(&first.ring_size) && first.ring_size.is_power_of_two();
     if !(1..=THREADS_MAX).contains(&first.readers) || !sized {
         return Err(OpenError::Damaged("the header of ring.0 names numbers that cannot be".into()));

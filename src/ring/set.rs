@@ -113,12 +113,7 @@ impl MapSet {
         };
         let words = Words::map(&first, HEADER_BYTES / 8).map_err(|e| damaged("ring.0", e))?;
         let identity = Identity::load(&words).ok_or_else(|| OpenError::Damaged("ring.0 has no whole header".into()))?;
-        if identity.boot_id != boot_id {
-            return Err(OpenError::OtherBoot);
-        }
-        if identity.version != VERSION {
-            return Err(other_layout(&dir, identity.version));
-        }
+        of_this_boot_and_layout(&dir, &identity, boot_id)?;
         let shape = Shape { readers: identity.readers, writers: identity.writers, ring_size: identity.ring_size };
         if !shape.is_possible() {
             return Err(OpenError::Damaged("the header of ring.0 names numbers that cannot be".into()));
@@ -163,8 +158,8 @@ impl MapSet {
             writers: shape.writers,
             ring_size: shape.ring_size,
         };
-        let set_id = contents.set_id;
         std::fs::write(dir.join(PROGRAM), concat!("logmill ", env!("CARGO_PKG_VERSION"), "\n"))?;
+        let set_id = contents.set_id;
         let mut set = MapSet { dir, shape, set_id, rings: Vec::new(), slots: Vec::new(), are_originals: true };
         for index in 0..shape.readers {
             let map =
@@ -245,13 +240,19 @@ impl MapSet {
     }
 }
 
-fn other_layout(dir: &Path, version: u64) -> OpenError {
+pub(super) fn of_this_boot_and_layout(dir: &Path, found: &Identity, boot_id: u128) -> Result<(), OpenError> {
+    if found.boot_id != boot_id {
+        return Err(OpenError::OtherBoot);
+    }
+    if found.version == VERSION {
+        return Ok(());
+    }
     let word = |name: &str| std::fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_string());
-    OpenError::OtherLayout {
-        version,
+    Err(OpenError::OtherLayout {
+        version: found.version,
         program: word(PROGRAM).unwrap_or_else(|| "another version of logmill".into()),
         rest: word(REST).and_then(|text| text.parse().ok()),
-    }
+    })
 }
 
 fn open_ring(dir: &Path, index: usize, first: &Identity) -> Result<Arc<Ring>, OpenError> {
