@@ -338,6 +338,12 @@ fn a_worker_that_is_told_to_stop_by_somebody_else_ends_the_daemon() {
     assert!(signal(daemon.worker(0), libc::SIGTERM));
     eventually("the supervisor is gone", SOON, || is_gone(pid).then_some(()));
     daemon.call("status").is(3, "not running");
+
+    daemon.call("start").is(0, "started");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millctl"));
+    let said = command.args(["--config", "logmill.toml", "stop"]).current_dir(site.path("")).output().expect("millctl");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    eventually("the daemon is gone", SOON, || (daemon.call("status").code == 3).then_some(()));
 }
 
 #[test]

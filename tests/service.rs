@@ -43,7 +43,11 @@ fn an_installation_below_destdir_has_its_places_and_modes_and_keeps_what_was_edi
     install(root.path(), &["--prefix", "/opt/mill", "--user", "mill", "--init", "sysv"]);
     for (path, mode) in [
         ("opt/mill/bin/logmill", 0o755),
+        ("opt/mill/bin/millctl", 0o755),
         ("opt/mill/share/doc/logmill/README.md", 0o644),
+        ("opt/mill/share/man/man1/logmill-start.1", 0o644),
+        ("opt/mill/share/man/man1/millctl.1", 0o644),
+        ("opt/mill/share/bash-completion/completions/millctl", 0o644),
         ("etc/logmill", 0o750),
         ("etc/logmill/logmill.toml", 0o640),
         ("etc/logmill/settings", 0o750),
@@ -88,7 +92,13 @@ fn an_installation_below_destdir_has_its_places_and_modes_and_keeps_what_was_edi
     std::fs::write(at("var/lib/logmill/line"), "kept\n").expect("data");
     let said = install(root.path(), &["--prefix", "/opt/mill", "--uninstall"]);
     assert!(said.contains("Left: /etc/logmill"), "{said}");
-    let gone = ["opt/mill/bin/logmill", "opt/mill/share/doc/logmill", "etc/init.d/logmill"];
+    let gone = [
+        "opt/mill/bin/logmill",
+        "opt/mill/bin/millctl",
+        "opt/mill/share/man/man1/millctl.1",
+        "opt/mill/share/doc/logmill",
+        "etc/init.d/logmill",
+    ];
     gone.iter().for_each(|path| assert!(!at(path).exists(), "{path}"));
     assert_eq!(
         (text(at("var/lib/logmill/line")), text(at("etc/logmill/logmill.toml"))),
@@ -284,6 +294,8 @@ fn the_init_script_works_with_service_and_update_rc_d() {
         assert_eq!(std::fs::metadata(&path).expect("its owner").uid(), uid, "{}", path.display());
     }
 
+    // The tool finds the door by the configuration that lies where it looks.
+    machine.says("millctl lag", 0, "");
     machine.says("service logmill reload", 0, "reads its configuration again");
     machine.says("service logmill force-reload", 0, "reads its configuration again");
     assert_eq!(pid(&machine), first, "a reload restarts nothing");
