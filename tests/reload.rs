@@ -44,6 +44,11 @@ fn threads(run: &Running, task: &str) -> BTreeSet<(String, String)> {
     all.filter_map(thread).filter(|(_, name)| name.ends_with(&format!("-{task}"))).collect()
 }
 
+/// Files, sockets and the like that the program has open.
+fn open_files(run: &Running) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", run.pid())).expect("descriptors").count()
+}
+
 /// A task's newest checkpoint, as its directory has seen it.
 fn checkpoint(site: &Site, task: &str) -> Vec<u8> {
     std::fs::read(site.out(task).join(".logmill-seen")).unwrap_or_default()
@@ -202,6 +207,7 @@ fn hundreds_of_reloads_under_full_load_lose_double_and_mix_nothing() {
         let before = take_gaps(&gaps_us);
         let (tids, number) = (threads(&run, "still"), checkpoint(&load.site, "still"));
         assert!(tids.len() >= 4 && !number.is_empty(), "{tids:?} {number:?}");
+        let opened = open_files(&run);
         for _ in 0..reloads {
             load.step(&run, &tailers[0]);
         }
@@ -212,6 +218,8 @@ fn hundreds_of_reloads_under_full_load_lose_double_and_mix_nothing() {
         quiet.store(true, Ordering::Relaxed);
         // Neither its threads nor the pause of a checkpoint: its own is an hour away.
         assert_eq!((threads(&run, "still"), checkpoint(&load.site, "still")), (tids, number));
+        // A task that comes or goes leaves nothing open behind it: a leak would be one a reload at least.
+        load.site.awaited("few open files", SOON, || (open_files(&run) < opened + 50).then_some(()));
         run.term();
         assert!(run.wait(SOON).success(), "{}", load.site.log());
         done.store(true, Ordering::Relaxed);

@@ -64,10 +64,15 @@ pub enum Command {
     /// The task is not slowed: a sample that would have to wait is left out. Ctrl-C ends it.
     Tap(Tap),
     /// Lets a task read nothing more until it is resumed; its files are whole
+    ///
+    /// It keeps its threads and its checkpoints. It stays paused over a reload; a restart of the process resumes it.
     Pause(Task),
     /// Lets a paused task go on
     Resume(Task),
     /// Lets a partition go on at another place; what is skipped or comes again is your affair
+    ///
+    /// The task drains, the new place is made durable, and it begins anew there. Back means that lines come a second
+    /// time, forward that some never come.
     #[command(after_help = "Example: millctl seek game_24 mulog_clean_24/3 2026-01-31T00:00:00+08:00")]
     Seek(Seek),
     /// Reads configuration and settings anew and applies what has changed, or says what is wrong
