@@ -217,8 +217,13 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// Records alone, not what is said about partitions.
     pub fn records(&self) -> usize {
-        self.fetch.messages.len()
+        let no_error = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        // SAFETY: messages of ours; before the first step none of them is destroyed.
+        let is_record =
+            |message: &&*mut rd::rd_kafka_message_t| unsafe { !message.is_null() && (***message).err == no_error };
+        self.fetch.messages.iter().filter(is_record).count()
     }
 
     /// The next item, until the next call.
