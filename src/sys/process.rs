@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 
 use super::signal::Signal;
 
@@ -107,6 +109,23 @@ pub fn is_running(pid: i32) -> bool {
     // The state stands behind the name, which may hold brackets.
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
     !matches!(state, Some([b'Z' | b'X', ..]))
+}
+
+/// Starts a process at the head of a group of its own.
+///
+/// # Errors
+/// The kernel's.
+pub fn spawn_group(command: &mut Command) -> io::Result<Child> {
+    command.process_group(0).spawn()
+}
+
+/// Ends a child of [`spawn_group`] that runs, and all of its group.
+pub fn kill_group(child: &mut Child) {
+    // A child that was not waited for keeps its number, so that no other group has it.
+    if matches!(child.try_wait(), Ok(None)) {
+        // SAFETY: kill has no preconditions.
+        unsafe { libc::kill(-(child.id() as i32), libc::SIGKILL) };
+    }
 }
 
 #[cfg(test)]

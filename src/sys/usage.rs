@@ -1,6 +1,6 @@
 //! What this process and its threads take, as the kernel counts it.
 
-use std::fs;
+use std::{fs, io};
 
 /// One thread of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,35 @@ fn times_of(stat: &str) -> Option<ThreadTimes> {
     Some(ThreadTimes { name, core: number(39)? as u32, cpu_ms: ticks * 1000 / ticks_per_second() })
 }
 
+/// This process as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Process {
+    /// Processor time since it started, of ended threads too.
+    pub cpu_ms: u64,
+    /// Seconds since the epoch.
+    pub started_s: f64,
+    pub open_files: u64,
+    pub open_files_max: u64,
+}
+
+/// # Errors
+/// /proc is not mounted, or reads differently.
+pub fn process() -> io::Result<Process> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(22 - 3)?.parse::<u64>().ok());
+    let machine = fs::read_to_string("/proc/stat")?;
+    let booted = machine.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok());
+    let (Some(times), Some(started), Some(booted)) = (times_of(&stat), started, booted) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    Ok(Process {
+        cpu_ms: times.cpu_ms,
+        started_s: booted + started as f64 / ticks_per_second() as f64,
+        open_files: fs::read_dir("/proc/self/fd")?.count().saturating_sub(1) as u64,
+        open_files_max: super::file::open_files_max() as u64,
+    })
+}
+
 fn ticks_per_second() -> u64 {
     // SAFETY: a plain number in, a plain number out.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).map_or(100, |ticks| ticks.max(1))
@@ -62,5 +91,7 @@ mod tests {
     #[test]
     fn this_process_has_threads_and_memory() {
         assert!(!threads().is_empty() && resident_bytes() > 1 << 20);
+        let process = process().unwrap();
+        assert!(process.open_files > 2 && process.open_files_max >= process.open_files && process.started_s > 1.7e9);
     }
 }
