@@ -9,6 +9,7 @@ use logmill::conf::{self, Loaded, Severity};
 use logmill::daemon::{self, Verb};
 use logmill::engine::{self, Engine, Mode};
 use logmill::sys::{file, notify, thread};
+use logmill::watch::{self, Code, Watch};
 use logmill::{clerk, demo, dry_run, reach, verify};
 
 fn main() -> ExitCode {
@@ -59,7 +60,6 @@ fn run(typed: &cli::Run) -> Result<(), String> {
 
 fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     typed.supervised.map_or(Ok(()), daemon::stop_with)?;
-    log_to_stderr();
     let mode = Mode {
         exit_at_end: typed.exit_at_end,
         progress: typed.exit_at_end && io::stderr().is_terminal(),
@@ -70,14 +70,18 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     let process = loaded.config.process.clone();
     let (config, env) = (typed.config.clone(), typed.env.clone());
     let again = Box::new(move || conf::load(&config, env.as_deref()));
-    let engine = Engine::start(loaded, again, mode).map_err(|e| format!("error: {e}"))?;
-    let door = clerk::open(&process, engine.remote()).map_err(|e| format!("error: {e}"))?;
+    let watch = Watch::begin(&process, typed.supervised.is_some()).map_err(|e| format!("error: {e}"))?;
+    let failed = |e: String| watch.last_words(Code::S01_NOT_READY, format!("error: {e}"));
+    let engine = Engine::start(loaded, again, mode).map_err(|e| failed(e.to_string()))?;
+    let door = clerk::open(&process, engine.remote()).map_err(|e| failed(e.to_string()))?;
+    let watcher = watch.look(engine.remote()).map_err(|e| format!("error: {e}"))?;
     notify::ready();
     if typed.supervised.is_some() {
         let _ = writeln!(io::stdout(), "{}{}", daemon::READY, std::process::id());
     }
-    let summary = engine.run().map_err(|e| format!("error: {e}"))?;
+    let summary = engine.run().map_err(|e| watcher.last_words(Code::S08_DIED, format!("error: {e}")))?;
     drop(door);
+    watcher.end();
     let _ = write!(io::stdout(), "{summary}");
     if typed.exit_at_end && !summary.is_whole() {
         return Err("error: not all partitions could be read to their end".into());
@@ -87,13 +91,7 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
 
 fn daemon(verb: Verb, typed: cli::Daemon) -> ExitCode {
     let call = daemon::Call { verb, config: typed.config, env: typed.env, task: typed.old.task };
-    daemon::answer(&call, load, log_to_stderr)
-}
-
-fn log_to_stderr() {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
+    daemon::answer(&call, load, watch::log_to_stderr)
 }
 
 fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {

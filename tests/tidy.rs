@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["writer", "transform", "ledger"],
     &["reader", "conf", "ctl", "tail"],
     &["engine"],
+    &["watch"],
     &["cli", "daemon", "demo", "dry_run", "inspect", "reach"],
     &["verify", "clerk", "console"],
 ];
@@ -46,6 +47,9 @@ const LIBRARIES: &[Rule] = &[
     ("core_affinity::", &["src/sys/"], "sys::thread"),
     ("clap::", &["src/cli", "src/main.rs", "src/bin/"], "cli"),
     ("toml::", &["src/conf/"], "conf"),
+    ("env_logger::", &["src/watch/log.rs", "src/demo/place.rs"], "watch::Log"),
+    ("httparse::", &["src/watch/http.rs"], "watch::http"),
+    ("ureq::", &["src/watch/report.rs", "src/tail/etcd.rs"], "watch::report, or tail::etcd"),
     ("annotate_snippets::", &["src/conf/explain.rs"], "conf::explain"),
 ];
 

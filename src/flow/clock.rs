@@ -17,6 +17,11 @@ pub fn running_ms() -> u64 {
     FIRST.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }
 
+/// An instant as `2026-01-31T12:34:56.789Z`.
+pub fn utc(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| format!("{t:.3}"))
+}
+
 /// The civil time of an instant; `offset_s` is seconds east of UTC.
 pub fn civil(ms: i64, offset_s: i32) -> DateTime {
     let offset = Offset::from_seconds(offset_s).unwrap_or(Offset::UTC);
