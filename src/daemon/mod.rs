@@ -59,6 +59,8 @@ pub struct Call {
 struct Settings {
     data_dir: PathBuf,
     stop_timeout: Duration,
+    /// Where alerts go.
+    process: Process,
     /// What follows `logmill` for the worker; its supervisor is added.
     worker: Vec<OsString>,
 }
@@ -143,7 +145,7 @@ impl Settings {
     fn new(call: &Call, process: Process) -> Settings {
         let mut worker: Vec<OsString> = vec!["run".into(), "--config".into(), call.config.clone().into()];
         worker.extend(call.env.iter().flat_map(|env| ["--env".into(), env.into()]));
-        Settings { data_dir: process.data_dir, stop_timeout: process.stop_timeout, worker }
+        Settings { data_dir: process.data_dir.clone(), stop_timeout: process.stop_timeout, process, worker }
     }
 }
 

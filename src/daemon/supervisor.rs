@@ -5,6 +5,7 @@
 use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -14,6 +15,7 @@ use super::pid_file::PidFile;
 use super::{STOP_MORE, Settings};
 use crate::sys::signal::{self, Signal};
 use crate::sys::{process, thread};
+use crate::watch::{self, Alert, Code};
 
 /// The worker's word that its tasks run.
 pub const READY: &str = "ready ";
@@ -25,6 +27,8 @@ const SUPERVISED: &str = "--supervised";
 const EVENTS_MAX: usize = 64;
 /// Bytes of a worker's words that are kept.
 const WORDS_MAX: u64 = 64 << 10;
+/// Deaths that follow each other closely are one alert.
+const ALERT_EVERY: Duration = Duration::from_secs(60);
 /// Longest wait for the last words of a worker that is dead.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -54,12 +58,14 @@ struct Supervisor<'s> {
     sender: Sender<Event>,
     /// Since it was told to stop.
     stopping: Option<Instant>,
+    /// When the last death was told as an alert.
+    told: Option<Instant>,
 }
 
 /// Runs until the worker is to run no longer; the exit code.
 pub fn run(settings: &Settings, pid_file: PidFile, front: PipeWriter) -> i32 {
     let (sender, events) = bounded(EVENTS_MAX);
-    let mut supervisor = Supervisor { settings, front: Some(front), events, sender, stopping: None };
+    let mut supervisor = Supervisor { settings, front: Some(front), events, sender, stopping: None, told: None };
     let began = pid_file.sign().and_then(|()| supervisor.watch_signals());
     let result = began.map_err(|e| format!("error: cannot supervise: {e}")).and_then(|()| supervisor.lead());
     let (code, word, remove) = match &result {
@@ -118,14 +124,35 @@ impl Supervisor<'_> {
                 return Err(words.into());
             }
             let Some(pause) = deaths.count(end.well.unwrap_or_default()) else {
-                return Err(format!("given up: it died {DEATHS_MAX} times in a row, at last so: {how}"));
+                let words = format!("given up: it died {DEATHS_MAX} times in a row, at last so: {how}");
+                // The last word: it has to be told before the end.
+                self.alert(&words).map(|teller| teller.join());
+                return Err(words);
             };
             let nth = deaths.in_a_row;
-            log::error!("the worker died, {nth} of at most {DEATHS_MAX} times in a row: {how}; again in {pause:?}");
+            let words =
+                format!("the worker died, {nth} of at most {DEATHS_MAX} times in a row: {how}; again in {pause:?}");
+            log::error!("{words}");
+            // One that ended by itself has said so itself.
+            if end.status.code().is_none() && self.told.is_none_or(|at| at.elapsed() >= ALERT_EVERY) {
+                self.told = Some(Instant::now());
+                self.alert(&words);
+            }
             if self.pause(pause) {
                 return Ok(());
             }
         }
+    }
+
+    /// On a thread of its own: a command or a URL may take its time.
+    fn alert(&self, words: &str) -> Option<JoinHandle<()>> {
+        let (process, alert) = (self.settings.process.clone(), Alert::new(Code::S08_DIED, "", words));
+        let tell = move || {
+            if let Err(why) = watch::tell(&process, &alert) {
+                log::warn!("an alert was not told: {why}; the alert: {}", alert.json());
+            }
+        };
+        thread::spawn("alert", None, tell).inspect_err(|why| log::warn!("an alert was not told: {why}")).ok()
     }
 
     /// True when it was told to stop meanwhile.
