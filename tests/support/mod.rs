@@ -12,6 +12,7 @@ mod records;
 mod spoil;
 mod tailer;
 mod told;
+mod web;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub use records::{Fate, Made, Mix, write_settings};
 pub use spoil::{Rot, Spoiled};
 pub use tailer::{Finding, Seen, Tailer};
 pub use told::{Sums, Told};
+pub use web::{Answer, Web};
 
 /// The one broker of a test binary; it stays up until the binary has ended.
 pub fn kafka() -> &'static Kafka {

@@ -21,6 +21,8 @@ pub enum Part {
     Systemd,
     /// shellcheck.
     Shellcheck,
+    /// Prometheus's checker.
+    Promtool,
 }
 
 /// True when the calling test has to return at once because a part is missing; then its name stands in the list.
