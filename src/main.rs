@@ -75,6 +75,8 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     let engine = Engine::start(loaded, again, mode).map_err(|e| failed(e.to_string()))?;
     let door = clerk::open(&process, engine.remote()).map_err(|e| failed(e.to_string()))?;
     let watcher = watch.look(engine.remote()).map_err(|e| format!("error: {e}"))?;
+    // What was said so far is written before anybody hears that it is ready.
+    log::logger().flush();
     notify::ready();
     if typed.supervised.is_some() {
         let _ = writeln!(io::stdout(), "{}{}", daemon::READY, std::process::id());

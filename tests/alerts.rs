@@ -253,11 +253,11 @@ fn a_death_is_said_with_its_last_words() {
     let mut run = site.start(&[]);
     site.await_log("started", SOON);
     let mut strace = attach(&run, "writev:delay_enter=300000");
-    let rings: Vec<_> = files_below(&site.path("data")).filter(|p| p.to_string_lossy().contains("/ring.")).collect();
     site.awaited("a thread dies", SOON, || {
         kafka().produce(&topic, mix.by_ref().take(10).collect::<Vec<_>>().iter().map(Record::from));
-        for ring in &rings {
-            let map = std::fs::File::options().write(true).open(ring).expect("a map");
+        for ring in files_below(&site.path("data")).filter(|p| p.to_string_lossy().contains("/ring.")) {
+            // A start that goes back to its checkpoint makes other maps.
+            let Ok(map) = std::fs::File::options().write(true).open(ring) else { continue };
             let header = map.metadata().expect("a map").len() - RING_BYTES;
             map.write_all_at(&[0xa5; RING_BYTES as usize], header).expect("damage");
         }

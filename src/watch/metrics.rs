@@ -136,7 +136,9 @@ fn tasks(text: &mut Text, views: &[Arc<View>]) {
     };
     text.family("logmill_records_total", COUNTER, "Records by what became of them, since the task's state began.");
     for view in views {
-        let Counts { written, filtered, parked, .. } = view.total();
+        let mut total = Counts::default();
+        view.readers.iter().for_each(|reader| total.add(reader.counts()));
+        let Counts { written, filtered, parked, .. } = total;
         for (result, count) in [("written", written), ("filtered", filtered), ("parked", parked)] {
             text.sample("", &[("task", &view.name), ("result", result)], count);
         }

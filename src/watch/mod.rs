@@ -10,6 +10,7 @@ mod report;
 mod round;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use ::log::LevelFilter;
@@ -159,6 +160,9 @@ impl Mouth {
     }
 }
 
+/// A thread of this process dies.
+static DYING: AtomicBool = AtomicBool::new(false);
+
 /// A thread that dies takes the process with it; before that, the log gets its last words.
 fn log_panics(mouth: &Mouth, supervised: bool) {
     let (report, mouth) = (std::panic::take_hook(), mouth.clone());
@@ -169,7 +173,8 @@ fn log_panics(mouth: &Mouth, supervised: bool) {
         if mouth.to_file {
             ::log::error!("{words}");
         }
-        if !supervised {
+        // Others die of the same.
+        if !supervised && !DYING.swap(true, Ordering::Relaxed) {
             let json = Alert::new(Code::S08_DIED, "", words).json();
             mouth.log.line(json.clone());
             if let Some(reporter) = mouth.reporter.as_ref().filter(|_| Code::S08_DIED.passes(mouth.report_level)) {
