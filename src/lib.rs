@@ -17,9 +17,9 @@
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
 //! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
 //!
-//! [`daemon`] keeps the program running behind a terminal's back, [`watch`] says how it is: log, alerts, numbers. [`ctl`]
-//! is its door: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or without the
-//! running program.
+//! [`daemon`] keeps the program running behind a terminal's back, [`watch`] says how it is: log, alerts, numbers.
+//! [`ctl`] is its door: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or
+//! without the running program.
 //!
 //! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
 //! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
