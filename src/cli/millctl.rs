@@ -82,6 +82,9 @@ pub enum Command {
     Files(Reading),
     /// Stops logmill in order; returns when the process is gone
     Stop,
+    /// Reads a ledger that may be damaged; failures starts it for itself
+    #[command(hide = true)]
+    CheckLedger { dir: PathBuf },
     /// Prints the script that completes millctl's words in a shell
     Completions {
         #[arg(value_name = "SHELL")]
@@ -120,8 +123,12 @@ pub enum Failures {
         reading: Reading,
     },
     /// Puts parked records through the transform again
+    ///
+    /// Works without a running logmill, as long as none is started.
     Retry(Which),
     /// Removes parked records; prints their number
+    ///
+    /// Works without a running logmill, as long as none is started.
     Clear(Which),
 }
 

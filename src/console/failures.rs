@@ -11,15 +11,20 @@ use super::fault::Fault;
 use super::place::Place;
 use super::{ask, integer, json as write_json, repeat, show};
 use crate::cli::millctl::{Failures, Which};
+use crate::conf;
+use crate::ctl::client::AskError;
 use crate::ctl::protocol::{Job, QueueStatus, Request, Status};
+use crate::engine::{self, Order};
 use crate::flow::clock;
 use crate::flow::span::Counts;
 use crate::inspect;
 use crate::ledger::failures::Failure;
 use crate::ledger::queue;
+use crate::sys::thread;
 
 /// How often a job that goes on is asked after.
 const LOOK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(100);
 
 pub fn run(place: &Place, failures: Failures, out: &mut impl Write) -> Result<(), Fault> {
     match failures {
@@ -47,8 +52,10 @@ pub fn run(place: &Place, failures: Failures, out: &mut impl Write) -> Result<()
         }),
         Failures::Retry(which) => {
             let (task, filter) = which.filter();
-            let job = ask(place, &Request::FailuresRetry { task: task.clone(), filter })?;
-            let told = end_of(place, task.as_deref(), job, |Counts { consumed, written, filtered, parked }| {
+            let request = Request::FailuresRetry { task: task.clone(), filter: filter.clone() };
+            let order = Order::Retry { task: task.clone(), filter };
+            let told = order_job(place, task.as_deref(), &request, order, |counts| {
+                let Counts { consumed, written, filtered, parked } = counts;
                 format!("{consumed} retried: {written} lines, {filtered} filtered, {parked} parked again")
             })?;
             Ok(writeln!(out, "{told}")?)
@@ -67,9 +74,38 @@ fn count(place: &Place) -> Result<i64, Fault> {
 /// Removes parked records; their number.
 pub fn clear(place: &Place, which: Which) -> Result<i64, Fault> {
     let (task, filter) = which.filter();
-    let job = ask(place, &Request::FailuresClear { task: task.clone(), filter })?;
-    let told = end_of(place, task.as_deref(), job, |counts| counts.consumed.to_string())?;
+    let request = Request::FailuresClear { task: task.clone(), filter: filter.clone() };
+    let order = Order::Clear { task: task.clone(), filter };
+    let told = order_job(place, task.as_deref(), &request, order, |counts| counts.consumed.to_string())?;
     told.parse().map_err(|_| Fault::Failed(told))
+}
+
+/// By the running program; where there is none, and its configuration is known, by one that does this alone.
+fn order_job(
+    place: &Place,
+    task: Option<&str>,
+    request: &Request,
+    order: Order,
+    told: impl Fn(Counts) -> String,
+) -> Result<String, Fault> {
+    match ask(place, request) {
+        Ok(job) => end_of(place, task, job, told),
+        Err(fault @ Fault::Ask(AskError::NotRunning { .. })) => {
+            let Some(load) = place.load() else { return Err(fault) };
+            if count(place)? == 0 {
+                return Ok(told(Counts::default()));
+            }
+            let loaded = load().map_err(|problems| Fault::Failed(conf::explain(&problems)))?;
+            // A half-done batch must not look like an orderly end.
+            thread::abort_on_panic();
+            let bar = show::waiting("logmill does not run: done here".into());
+            bar.enable_steady_tick(TICK);
+            let answer = engine::order_offline(loaded, load, order);
+            bar.finish_and_clear();
+            answer.map_err(Fault::Failed)
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// What became of a job; one that goes on shows how far it is.

@@ -9,6 +9,7 @@ mod tap;
 mod top;
 
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::cli::pages;
 use crate::ctl::client;
 use crate::ctl::protocol::{self, Offset, Request, Status, Stopping};
 use crate::ctl::table;
+use crate::engine;
 use crate::inspect;
 use crate::sys::process;
 use fault::Fault;
@@ -29,26 +31,23 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What a stop may take beyond its own limit.
 const STOP_MORE: Duration = Duration::from_secs(5);
 
-/// Does what was typed, and returns the exit code.
-pub fn run(typed: Millctl) -> u8 {
+/// Does what was typed.
+pub fn run(typed: Millctl) -> ExitCode {
     let Millctl { config, env, socket, command } = typed;
     let mut out = io::stdout().lock();
-    if let Command::Completions { shell } = command {
-        return code(pages::complete_millctl(shell, &mut out).map_err(Fault::from));
+    match command {
+        Command::Completions { shell } => code(pages::complete_millctl(shell, &mut out).map_err(Fault::from)),
+        Command::CheckLedger { dir } => engine::check_ledger(&dir),
+        command => code(Place::find(config, env, socket).and_then(|place| obey(&place, command, &mut out))),
     }
-    let place = match Place::find(config, env, socket) {
-        Ok(place) => place,
-        Err(fault) => return code(Err(fault)),
-    };
-    code(obey(&place, command, &mut out))
 }
 
-fn code(result: Result<(), Fault>) -> u8 {
+fn code(result: Result<(), Fault>) -> ExitCode {
     match result {
-        Ok(()) | Err(Fault::NobodyReads) => 0,
+        Ok(()) | Err(Fault::NobodyReads) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{fault}");
-            fault.exit_code()
+            ExitCode::from(fault.exit_code())
         }
     }
 }
@@ -76,8 +75,8 @@ fn obey(place: &Place, command: Command, out: &mut impl Write) -> Result<(), Fau
             if reading.json { json(out, &[(); 0]) } else { Ok(writeln!(out, "no task collects files")?) }
         }),
         Command::Stop => stop(place, out),
-        // It needs no place, and was done before one was looked for.
-        Command::Completions { .. } => Ok(()),
+        // They need no place, and were done before one was looked for.
+        Command::Completions { .. } | Command::CheckLedger { .. } => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::fault::Fault;
 use crate::conf;
 use crate::conf::config::Config;
+use crate::engine::Load;
 use crate::flow::problem::Problem;
 
 /// Where the configuration is looked for; the second place is beside this program.
@@ -38,6 +39,14 @@ impl Place {
     pub fn config(&self) -> Result<Option<Config>, Fault> {
         let Some((path, env)) = &self.config else { return Ok(None) };
         conf::load_config(path, env.as_deref()).map(Some).map_err(|problems| refused(path, &problems))
+    }
+}
+
+impl Place {
+    /// The way to the whole configuration with its settings; `None` where the socket alone was named.
+    pub fn load(&self) -> Option<Load> {
+        let (path, env) = self.config.clone()?;
+        Some(Box::new(move || conf::load(&path, env.as_deref())))
     }
 }
 
