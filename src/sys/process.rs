@@ -2,11 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use super::signal::Signal;
+use super::socket::Wait;
 
 /// On which side of [`detach`] the caller goes on.
 pub enum Side {
@@ -98,17 +100,19 @@ pub fn tell(pid: u32, signal: Signal) -> io::Result<()> {
     if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// True while a process of this number is there and has not ended, whether or not its end was asked for.
+/// True while a process of this number is there with any of its threads, whether or not its end was asked for.
 pub fn is_running(pid: i32) -> bool {
-    // SAFETY: signal 0 is sent to nobody.
-    let rc = unsafe { libc::kill(pid, 0) };
-    if rc != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
-        return false;
-    }
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state stands behind the name, which may hold brackets.
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
-    !matches!(state, Some([b'Z' | b'X', ..]))
+    // SAFETY: plain numbers; a descriptor that comes back is new and nobody else's.
+    let process = unsafe {
+        match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
+            -1 => return io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH),
+            fd => OwnedFd::from_raw_fd(fd as libc::c_int),
+        }
+    };
+    // It can be read once the last thread is gone; the first one may be long before.
+    let mut wait = Wait::default();
+    let at = wait.add(&process, true, false);
+    wait.wait(Duration::ZERO).is_err() || !wait.is_ready(at)
 }
 
 /// Starts a process at the head of a group of its own.
