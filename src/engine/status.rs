@@ -14,9 +14,14 @@ use crate::sys::usage::ThreadTimes;
 impl View {
     /// What rates are made of.
     pub fn seen(&self) -> Seen {
+        Seen { consumed: self.total().consumed, lag: self.lag() }
+    }
+
+    /// Counts of the task's whole life.
+    pub fn total(&self) -> Counts {
         let mut sum = Counts::default();
         self.readers.iter().for_each(|gauge| sum.add(gauge.counts()));
-        Seen { consumed: sum.consumed, lag: self.lag() }
+        sum
     }
 
     /// Records that are not taken yet, of the partitions that are read; `None` where that is not known of one of them,
