@@ -125,6 +125,8 @@ impl<'k> Walk<'_, 'k> {
     /// The kill falls into one thread of a program that runs.
     fn running(&mut self, thread: &str, call: &str) {
         let mut course = self.course();
+        // With more checkpoints a slow machine would not come to a run without the call.
+        course.configure(&LAYOUT.replace("100ms", "500ms"));
         let tailer = course.tailer();
         course.produce(RECORDS);
         for at in self.points() {
