@@ -338,6 +338,9 @@ impl Engine {
             task.set_paused(seat.paused);
             task.flow.began = *self.began.entry(task.state_id).or_insert(task.flow.began);
             task.start().map_err(|what| EngineError::Task { task: seat.deliver.name.clone(), what })?;
+            if std::mem::take(&mut seat.retry) {
+                task.retry_after_reload();
+            }
             Ok(task)
         });
         match started {

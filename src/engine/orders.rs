@@ -6,7 +6,7 @@ use crossbeam_channel::Sender;
 
 use super::queue::Asked;
 use super::reload::{self, Step};
-use super::seat::{Id, Seat, Seek, State};
+use super::seat::{Id, Seek, State};
 use super::seek::Place;
 use super::watch::{self, Found};
 use super::{Answer, Engine, Order};
@@ -164,14 +164,18 @@ impl Engine {
         let program = self.loaded.programs.get(name).cloned().unwrap_or_default();
         match (step, self.seats.named(name), task) {
             (Step::Remove(_), Some((id, _)), _) => self.seats.leave(id),
-            (Step::Restart(..), Some((id, _)), Some(task)) => self.seats.replace(id, task, program, None),
+            (Step::Restart(..), Some((id, seat)), Some(task)) => {
+                seat.retry = true;
+                self.seats.replace(id, task, program, None);
+            }
             (Step::Live(..), Some((_, seat)), Some(task)) => {
                 seat.deliver = task;
                 seat.program = program;
-                let Seat { deliver, program, state, .. } = seat;
-                if let State::Running(task) = state {
-                    task.set_live(deliver, program);
+                if let State::Running(task) = &mut seat.state {
+                    task.set_live(&seat.deliver, &seat.program);
                     task.retry_after_reload();
+                } else {
+                    seat.retry = true;
                 }
             }
             (_, None, Some(task)) => self.seats.add(task, program),

@@ -164,8 +164,11 @@ impl Queue {
 
 impl Task {
     /// # Errors
-    /// A retry or clear is under way.
+    /// A retry or clear is under way, or the task is paused.
     pub fn job_may_begin(&self) -> Result<(), String> {
+        if self.shared.paused.load(Ordering::Relaxed) {
+            return Err(format!("{} is paused; resume it first", self.name));
+        }
         if matches!(self.queue.state, State::Idle) {
             return Ok(());
         }
@@ -178,7 +181,7 @@ impl Task {
 
     /// Takes up a retry or clear, where one may begin.
     pub fn order_job(&mut self, job: Job, asked: Option<Arc<Asked>>) {
-        debug_assert!(self.job_may_begin().is_ok());
+        debug_assert!(matches!(self.queue.state, State::Idle));
         if !self.last.sources.iter().chain(self.awaited()).any(|s| s.topic == QUEUE) {
             self.await_source(Mark { topic: QUEUE, ..Mark::default() }.into());
         }

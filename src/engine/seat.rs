@@ -29,6 +29,8 @@ pub struct Seat {
     /// It reads nothing, by order.
     pub paused: bool,
     pub seek: Option<Seek>,
+    /// Once it runs, parked records are tried again: a reload has changed it.
+    pub retry: bool,
     pub state: State,
 }
 
@@ -57,7 +59,7 @@ pub enum State {
 
 impl Seats {
     pub fn add(&mut self, deliver: Deliver, program: Arc<Program>) {
-        self.put(Seat { deliver, program, paused: false, seek: None, state: State::Waiting });
+        self.put(Seat { deliver, program, paused: false, seek: None, retry: false, state: State::Waiting });
     }
 
     /// Sends a seat away; another takes its place once it has gone.
@@ -65,7 +67,8 @@ impl Seats {
         let Some(old) = self.seats.get_mut(&id) else { return };
         // A seek that the old one did not come to.
         let left = if matches!(old.state, State::Waiting) { old.seek.take() } else { None };
-        let next = Seat { deliver, program, paused: old.paused, seek: seek.or(left), state: State::Waiting };
+        let (paused, retry, seek) = (old.paused, old.retry, seek.or(left));
+        let next = Seat { deliver, program, paused, seek, retry, state: State::Waiting };
         self.leave(id);
         self.put(next);
     }
