@@ -19,6 +19,18 @@ use crate::ring::layout::Work;
 /// Wait between two tries while the disk refuses.
 const DISK_WAIT: Duration = Duration::from_secs(1);
 
+/// Parked records taken at a time where there is no live traffic, and their part of it where there is.
+pub const MOST: usize = 1024;
+const PART: usize = 8;
+/// Part of a second's records that are taken at once under a rate limit.
+const MOMENT: usize = 64;
+
+/// Parked records to take behind so many live ones; `rate_limit` is in records a second, 0 = none.
+pub fn share(live: usize, rate_limit: u64) -> usize {
+    let most = if rate_limit == 0 { MOST } else { MOST.min(1 + rate_limit as usize / MOMENT) };
+    if live == 0 { most } else { (live / PART).clamp(1, most) }
+}
+
 /// A job on its way through the queue.
 pub struct Again {
     task: String,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::again::Again;
+use super::again::{self, Again};
 use super::kafka::{Fetch, From, Item};
 use super::outlet::{Outlet, Stopped};
 use super::work::{Tools, Value, Worked};
@@ -23,9 +23,6 @@ use crate::ring::set::MapSet;
 const REST: Duration = Duration::from_millis(50);
 /// Wait for live traffic while parked records are read again.
 const AGAIN_WAIT: Duration = Duration::from_millis(1);
-/// Parked records taken at a time where there is no live traffic, and their part of it where there is.
-const AGAIN_MOST: usize = 1024;
-const AGAIN_PART: usize = 8;
 /// How often a reader says where it stands.
 const STAND: Duration = Duration::from_secs(1);
 
@@ -153,21 +150,12 @@ impl Reader {
             self.desk.item(item)?;
         }
         drop(batch);
-        let again = self.desk.take_again(self.share(taken))?;
+        let again = self.desk.take_again(again::share(taken, self.desk.settings.live.rate_limit))?;
         self.desk.outlet.publish()?;
         self.desk.outlet.gauge.beat.end();
         self.stand();
         self.slow_down(taken + again);
         Ok(())
-    }
-
-    /// Parked records to take behind so many live ones.
-    fn share(&self, taken: usize) -> usize {
-        let most = match self.desk.settings.live.rate_limit {
-            0 => AGAIN_MOST,
-            limit => AGAIN_MOST.min(1 + limit as usize / AGAIN_PART),
-        };
-        if taken == 0 { most } else { (taken / AGAIN_PART).clamp(1, most) }
     }
 
     /// Once a second: where it stands, for whoever looks at the gauge.

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::super::outlet::{LOOK, Stopped};
-use super::{AGAIN_MOST, Desk, Event};
+use super::{Desk, Event, again};
 
 impl Desk {
     /// Waits while the failure queue is full, after handing over what came before. A retry or clear goes on meanwhile:
@@ -21,7 +21,7 @@ impl Desk {
             self.take_live();
             if let Some(control) = self.outlet.control()? {
                 self.reassign |= self.obey(control)?;
-            } else if self.take_again(AGAIN_MOST)? > 0 {
+            } else if self.take_again(again::MOST)? > 0 {
                 self.outlet.publish()?;
             } else {
                 self.outlet.free();
