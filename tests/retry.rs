@@ -32,16 +32,17 @@ fn with_engine<T>(site: &Site, deed: impl FnOnce(&Remote) -> T) -> T {
     done
 }
 
+/// Reads the site's configuration once more.
+fn load_again(site: &Site) -> Load {
+    let config = site.config();
+    Box::new(move || conf::load(&config, None))
+}
+
 /// What an order comes to where the program does not run.
 fn offline(site: &Site, order: Order) -> Answer {
     site.write_config();
     let loaded = conf::load(&site.config(), None).unwrap_or_else(|problems| panic!("{}", conf::explain(&problems)));
     order_offline(loaded, load_again(site), order)
-}
-
-fn load_again(site: &Site) -> Load {
-    let config = site.config();
-    Box::new(move || conf::load(&config, None))
 }
 
 fn retry(remote: &Remote, filter: Filter) -> Answer {
@@ -232,7 +233,7 @@ fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    const PARKED: u64 = 60_000;
+    const PARKED: u64 = 40_000;
     const KILLS: u64 = 20;
     let topic = kafka().create_topic("killed", 2);
     let made = |n: u64| {
@@ -271,7 +272,7 @@ fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
         let answer = answer.join().expect("an answer");
         assert!(answer.as_ref().is_err_and(|w| w.contains("at the next start")), "{answer:?}");
     });
-    site.clear_tasks().task("game", &[&topic], &format!("{keys}readers = 2"));
+    site.clear_tasks().task("game", &[&topic], &format!("{keys}readers = 2\nrate_limit = 10000"));
     let mut mix = Mix::new(7, 2).only_written();
     let mut live: Vec<Made> = Vec::new();
     let mut random = 1_u64;
@@ -292,7 +293,9 @@ fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
             std::thread::yield_now();
         }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(kill);
-        std::thread::sleep(Duration::from_millis((random >> 33) % 15));
+        // Every third one behind some checkpoints.
+        let later = if kill % 3 == 2 { 400 } else { 0 };
+        std::thread::sleep(Duration::from_millis(later + (random >> 33) % 15));
         run.kill9();
     }
     let begun = site.log().matches("retry begins").count() as u64;
@@ -479,6 +482,48 @@ fn a_parked_record_that_is_deadly_three_times_says_so_and_goes_back() {
     assert_eq!((after[0].code.as_str(), after[0].attempts, after[0].offset), ("E21_CRASH", 2, 0));
     assert_eq!(with_engine(&site, |remote| retry(remote, codes(&["E21"]))), retried(1, 0));
     assert_eq!((parked(&site), site.lines("game")), (vec![], 1));
+}
+
+/// The files are watched: nobody tells the program.
+#[test]
+fn settings_that_are_mended_while_it_runs_get_what_they_mend_tried_again() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topics = ["watched", "watched_full"].map(|name| kafka().create_topic(name, 1));
+    let made: Vec<Made> = Mix::new(16, 1).take(3_000).collect();
+    for topic in &topics {
+        kafka().produce(topic, made.iter().map(Record::from));
+    }
+    let mut site = Site::new(kafka().bootstrap());
+    let mendable = made.iter().filter(is_mendable).count();
+    let parked = made.iter().filter(|m| matches!(m.fate, Fate::Parked(_))).count();
+    let written = made.iter().filter(|m| m.fate == Fate::Written).count();
+    // The second task waits for its full queue, which it is to have room in again.
+    let max = parked - mendable;
+    let before = made.iter().filter(|m| matches!(m.fate, Fate::Parked(_))).take(max);
+    assert!(before.filter(is_mendable).count() > 0 && mendable > 0);
+    let keys = "checkpoint_interval = \"200ms\"\nreaders = 1";
+    site.task("game", &[&topics[0]], keys);
+    site.task("full", &[&topics[1]], &format!("{keys}\nfailures_max = {max}"));
+    let mut run = site.start(&[]);
+    site.await_lines("game", written, SOON);
+    site.await_log(&format!("full: the failure queue holds {max} records"), SOON);
+    mend(&site);
+    site.await_lines("game", written + mendable, SOON);
+    site.await_lines("full", written + mendable, SOON);
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    for task in ["game", "full"] {
+        let expected = made.iter().filter(|m| m.fate == Fate::Written || is_mendable(m));
+        assert_exact(&checker(expected), &Seen::at_rest(&site.out(task)));
+        let summary = std::fs::read_to_string(site.path("summary")).expect("a summary");
+        let mine = summary.lines().find(|line| line.starts_with(&format!("{task}: failure queue: retried")));
+        assert!(mine.is_some_and(|line| line.ends_with(&format!("cleared 0, holds {max}"))), "{summary}");
+    }
+    // Once, and never again: another start has nothing to mend.
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    assert_eq!(site.log().matches("retry begins").count(), 2, "{}", site.log());
 }
 
 #[test]
