@@ -166,7 +166,12 @@ fn a_worker_that_is_killed_is_started_again_and_nothing_is_lost_or_doubled() {
     let topic = kafka().create_topic("again", 2);
     let made = written(2, 2, 60_000);
     let mut site = Site::new(kafka().bootstrap());
-    site.task("game", &[&topic], "ring_size = \"8MiB\"");
+    // The log is the worker's; the supervisor says of its death in there what it could not say itself.
+    site.process("log_file = \"a.log\"\nreport_to = \"cat >> reports\"").task(
+        "game",
+        &[&topic],
+        "ring_size = \"8MiB\"",
+    );
     let daemon = Daemon::of(&site);
     daemon.call("start").is(0, "started");
     let (pid, mut worker) = (daemon.pid(), daemon.worker(0));
@@ -180,6 +185,11 @@ fn a_worker_that_is_killed_is_started_again_and_nothing_is_lost_or_doubled() {
     }
     assert_eq!(daemon.pid(), pid);
     site.await_lines("game", made.len(), SOON);
+    // Three deaths in one minute are one alert.
+    let read = |name: &str| std::fs::read_to_string(site.path(name)).unwrap_or_default();
+    let deaths = |name: &str| read(name).lines().filter(|line| line.contains("\"code\":\"S08_DIED\"")).count();
+    eventually("the death is told", GIVEN_UP, || (deaths("a.log") + deaths("reports") == 2).then_some(()));
+    assert!(read("reports").contains("signal: 9 (SIGKILL)"), "{}", read("reports"));
     daemon.call("stop").is(0, "stopped");
     expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
 }
