@@ -1,6 +1,7 @@
 //! What can be typed: the command line of `logmill` as typed arguments, and in [`millctl`] that of the control tool.
 //! Nothing is done here.
 
+pub mod collect;
 pub mod millctl;
 pub mod pages;
 
@@ -12,6 +13,7 @@ use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::conf::parse_timezone;
+pub use collect::Collect;
 
 const DEFAULT_CONFIG: &str = "conf/logmill.toml";
 
@@ -112,6 +114,13 @@ pub enum Command {
     /// be running on this data_dir. Exit code 0: every line is there exactly once; 1: something is wrong.
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
+    /// Sends the lines of a file to a topic: once, or for as long as it grows
+    ///
+    /// Every line is a message. --once reads to the end (a last line without newline is a line too), waits until the
+    /// broker has confirmed all, and leaves. --follow goes on until SIGTERM or Ctrl-C, through rotation, and the next
+    /// run goes on from there. Exit code 0: every line that was read is confirmed; 1: it is not.
+    #[command(after_help = collect::HELP)]
+    Collect(Collect),
     /// Prints the script that completes logmill's words in a shell
     ///
     /// That of millctl comes from millctl completions.

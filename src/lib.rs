@@ -14,6 +14,9 @@
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
 //! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
 //!
+//! The other road begins in files: a [`tail`] thread follows those that a task names through rotation, deletion and
+//! restarts, and sends every line to Kafka; a file's place moves over confirmed lines alone, and the ledger keeps it.
+//!
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
 //! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
 //!
@@ -21,8 +24,8 @@
 //! [`ctl`] is its door: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or
 //! without the running program.
 //!
-//! Imports run the way the data runs: `engine` -> (`reader`, `conf`) -> (`writer`, `transform`, `ledger`) -> `ring` ->
-//! (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
+//! Imports run the way the data runs: `engine` -> (`reader`, `conf`, `tail`) -> (`writer`, `transform`, `ledger`) ->
+//! `ring` -> (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

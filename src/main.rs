@@ -8,7 +8,9 @@ use logmill::cli::{self, Cli, Command};
 use logmill::conf::{self, Loaded, Severity};
 use logmill::daemon::{self, Verb};
 use logmill::engine::{self, Engine, Mode};
+use logmill::flow::cluster::Cluster;
 use logmill::sys::{file, notify, thread};
+use logmill::tail::{Entry, alone};
 use logmill::watch::{self, Code, Watch};
 use logmill::{clerk, demo, dry_run, reach, verify};
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Verify(verify) => self::verify(&verify),
+        Command::Collect(collect) => self::collect(&collect),
         Command::Completions(typed) => {
             cli::pages::complete_logmill(typed.shell, &mut io::stdout().lock()).map_err(|e| format!("error: {e}"))
         }
@@ -150,6 +153,33 @@ fn verify(typed: &cli::Verify) -> Result<(), String> {
     let report = report.map_err(|e| format!("error: {e}"))?;
     print!("{report}");
     if report.is_exact() { Ok(()) } else { Err("error: the files are not what the topics say".into()) }
+}
+
+fn collect(typed: &cli::Collect) -> Result<(), String> {
+    watch::log_to_stderr();
+    let cluster = match (&typed.brokers, &typed.config) {
+        (_, Some(config)) => {
+            let tasks = load(config, None)?.config.deliver;
+            let named = tasks.into_iter().map(|task| task.cluster).find(|cluster| cluster.name == typed.cluster);
+            named.ok_or_else(|| format!("no task of {} uses [cluster.{}]", config.display(), typed.cluster))?
+        }
+        (brokers, None) => Cluster::of_brokers(brokers.as_deref().unwrap_or_default()),
+    };
+    let told = |e: alone::AloneError| format!("error: {e}");
+    let sent = match (&typed.once, &typed.follow) {
+        (Some(words), _) => {
+            let [path, topic] = &words[..] else { return Err("--once takes a path and a topic".into()) };
+            let sending = alone::Sending { path, topic, key: typed.key.as_deref(), compression: &typed.compression };
+            alone::send(cluster, &sending, io::stderr().is_terminal()).map_err(told)?
+        }
+        (None, words) => {
+            let data_dir = typed.data_dir.as_deref().ok_or("--follow needs --data-dir")?;
+            let entries = words.chunks_exact(2).map(|w| Entry { path: w[0].clone(), topic: w[1].clone(), key: None });
+            alone::follow(typed.settings(cluster, entries.collect()), data_dir).map_err(told)?
+        }
+    };
+    println!("{sent}");
+    Ok(())
 }
 
 fn demo(typed: cli::Demo) -> Result<(), String> {

@@ -10,6 +10,13 @@ pub struct Cluster {
     pub librdkafka: Vec<(String, String)>,
 }
 
+impl Cluster {
+    /// A cluster of which nothing is known but where to ask.
+    pub fn of_brokers(brokers: &str) -> Cluster {
+        Cluster { name: "default".into(), brokers: brokers.into(), librdkafka: Vec::new() }
+    }
+}
+
 /// Where an operator wants a partition to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

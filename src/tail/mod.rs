@@ -1,4 +1,175 @@
-//! The other road's station: growing files in, records of a topic out.
+//! files -> Kafka. In: entries, each a path or glob with a topic. Out: every line of the files they mean, and the place
+//! in each file up to which all lines are confirmed.
+//!
+//! One thread for a task: wait -> take orders, changes of directories and delivery reports -> read -> keep places. A
+//! file is a [`cursor`], found by its identity whatever its name is ([`fleet`]); its bytes are read into slabs, split
+//! where they stand ([`lines`]) and sent from there ([`produce`]). A full buffer stops the reading, nothing else does.
 
+pub mod alone;
+pub mod cursor;
 pub mod entries;
 pub mod etcd;
+pub mod fleet;
+pub mod lines;
+pub mod partition;
+pub mod patterns;
+pub mod pause;
+pub mod positions;
+pub mod produce;
+mod reading;
+pub mod station;
+mod watching;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use crate::flow::cluster::Cluster;
+use crate::sys::follow::Bell;
+use partition::Partitioner;
+
+pub use entries::Entry;
+pub use station::{Station, TailError};
+
+/// Where a file begins that stood there when its entry was first looked at. What comes later is read from its
+/// beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartFrom {
+    Beginning,
+    /// Behind its last whole line.
+    #[default]
+    End,
+}
+
+/// When a station ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// When it is told.
+    #[default]
+    Stopped,
+    /// When every file that is there at the start was read to its end and confirmed. A last line without newline is a
+    /// line then.
+    Sent,
+}
+
+/// What a station is built from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub task: String,
+    pub cluster: Cluster,
+    pub entries: Vec<Entry>,
+    /// Links may lead into these directories beside those of the entries.
+    pub roots: Vec<PathBuf>,
+    pub start_from: StartFrom,
+    pub partitioner: Partitioner,
+    pub compression: String,
+    pub max_line_bytes: usize,
+    /// A regular expression: a line that matches begins a record of several lines.
+    pub multiline_start: Option<String>,
+    /// How long a rotated file that does not grow is kept open for whoever still holds it.
+    pub close_delay: Duration,
+    /// How often everything is looked at that inotify should have told.
+    pub poll_interval: Duration,
+    /// Bytes of lines in memory at most.
+    pub buffer_bytes: usize,
+    /// Longest wait for the last reports when it is told to stop.
+    pub stop_timeout: Duration,
+    pub until: Until,
+}
+
+impl Settings {
+    /// What holds where nobody says otherwise.
+    pub fn new(task: &str, cluster: Cluster, entries: Vec<Entry>) -> Settings {
+        Settings {
+            task: task.to_owned(),
+            cluster,
+            entries,
+            roots: Vec::new(),
+            start_from: StartFrom::default(),
+            partitioner: Partitioner::default(),
+            compression: "snappy".into(),
+            max_line_bytes: 1 << 20,
+            multiline_start: None,
+            close_delay: Duration::from_secs(300),
+            poll_interval: Duration::from_secs(10),
+            buffer_bytes: 32 << 20,
+            stop_timeout: Duration::from_secs(30),
+            until: Until::default(),
+        }
+    }
+}
+
+/// To a station.
+pub enum Order {
+    /// Follow these from now on. A list with a fault changes nothing; the answer names all faults.
+    Entries(Vec<Entry>, Sender<Result<(), Vec<String>>>),
+    /// What is followed, and what is not and why.
+    Files(Sender<Vec<FileStatus>>),
+    /// Stop or go on reading this file; false where it is not followed.
+    Pause(PathBuf, bool, Sender<bool>),
+    /// Read this file from this byte on; false where it is not followed.
+    Seek(PathBuf, u64, Sender<bool>),
+    /// Read no more, wait for what is in flight, keep the places, end.
+    Stop,
+}
+
+/// A file as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStatus {
+    pub path: PathBuf,
+    pub topic: String,
+    /// Up to here every line is confirmed.
+    pub position: u64,
+    pub size: u64,
+    pub identity: String,
+    /// reading, idle, leaving, final, paused, stuck, refused.
+    pub state: &'static str,
+    /// Why it is stuck or refused.
+    pub reason: String,
+}
+
+/// What a station tells while it runs; all sums are of this run.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Lines whose delivery was reported.
+    pub lines: AtomicU64,
+    /// Bytes that confirmed lines reach over, newlines with them.
+    pub bytes: AtomicU64,
+    /// Reports of lines that were not delivered; each was sent again.
+    pub failed: AtomicU64,
+    /// Times that a file's content vanished under it.
+    pub truncations: AtomicU64,
+    /// Bytes that were seen and cut before they were read.
+    pub lost_bytes: AtomicU64,
+    pub long_lines: AtomicU64,
+    pub skipped_nul_bytes: AtomicU64,
+    pub files: AtomicU64,
+    /// When the thread last went round, in milliseconds since the epoch.
+    pub beat_ms: AtomicI64,
+}
+
+impl Totals {
+    fn add(sum: &AtomicU64, more: u64) {
+        sum.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+/// Orders to a running station; they wake it.
+#[derive(Clone)]
+pub struct Door {
+    orders: Sender<Order>,
+    bell: Arc<Bell>,
+    pub totals: Arc<Totals>,
+}
+
+impl Door {
+    /// False where the station has ended.
+    pub fn send(&self, order: Order) -> bool {
+        let sent = self.orders.send(order).is_ok();
+        self.bell.ring();
+        sent
+    }
+}

@@ -182,7 +182,7 @@ impl Kafka {
         ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().expect("admin client")
     }
 
-    fn consumer(&self, group: &str) -> BaseConsumer {
+    pub(super) fn consumer(&self, group: &str) -> BaseConsumer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("group.id", group).set("enable.auto.commit", "false");
         config.create().expect("consumer")

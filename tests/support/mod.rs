@@ -4,6 +4,7 @@
 
 mod broker;
 mod checker;
+mod consume;
 mod control;
 mod parts;
 mod produce;

@@ -135,6 +135,13 @@ pub struct Running {
 }
 
 impl Running {
+    /// Any run of the program, in a process group of its own; what it says is appended to `log`.
+    pub fn start(mut command: Command, log: PathBuf) -> Running {
+        let said = OpenOptions::new().append(true).create(true).open(&log).expect("log");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        Running { child: command.process_group(0).spawn().expect("the program starts"), log }
+    }
+
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }

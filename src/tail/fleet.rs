@@ -1,0 +1,364 @@
+//! All followed files of a task: which file stands behind which name, found again by identity whatever its name is now.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::cursor::{Cursor, MARK_MAX, Mark, Place};
+use super::patterns::{Pattern, Sight};
+use super::pause::Pause;
+use super::positions::{Position, Remembered};
+use super::{Entry, StartFrom};
+use crate::flow::clock;
+use crate::sys::follow::{self, FileId};
+
+/// Files that one task follows at most, some 500 bytes each.
+const FILES_MAX: usize = 500_000;
+/// How far back the beginning of a last, unfinished line is looked for when a file is followed from its end.
+const LAST_LINE_BYTES: u64 = 64 << 10;
+
+/// One followed file.
+pub struct Followed {
+    pub id: FileId,
+    /// The name that leads to it, or led to it last.
+    pub path: PathBuf,
+    /// Index in the task's entries.
+    pub entry: usize,
+    pub cursor: Cursor,
+    /// Open while it has something to say.
+    pub file: Option<File>,
+    pub pause: Pause,
+    /// The last read found nothing more.
+    pub at_end: bool,
+    /// It stands in the list of files to be read.
+    pub is_ready: bool,
+    /// Its entry is another: what is in flight goes the old way first.
+    pub is_changing: bool,
+}
+
+/// What came of a look at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    /// Nothing new but perhaps bytes.
+    Known(usize),
+    /// A new file, or an old one under a new name.
+    Came(usize),
+    /// Not to be followed.
+    Nothing,
+}
+
+/// The followed files of one task.
+pub struct Fleet {
+    pub files: Vec<Option<Followed>>,
+    free: Vec<usize>,
+    by_id: HashMap<FileId, usize>,
+    by_path: HashMap<PathBuf, usize>,
+    remembered: HashMap<FileId, Position>,
+    /// Names that are not followed, and why, so that it is said once.
+    refused: HashMap<PathBuf, String>,
+    /// Files that no name leads to.
+    pub nameless: HashSet<usize>,
+    pub roots: Vec<PathBuf>,
+    task: String,
+}
+
+impl Fleet {
+    pub fn new(task: &str, remembered: Remembered) -> Fleet {
+        Fleet {
+            files: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            by_path: HashMap::new(),
+            remembered: remembered.positions,
+            refused: HashMap::new(),
+            nameless: HashSet::new(),
+            roots: Vec::new(),
+            task: task.to_owned(),
+        }
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut Followed> {
+        self.files.get_mut(at)?.as_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Followed> {
+        self.files.iter().flatten()
+    }
+
+    pub fn at_path(&self, path: &Path) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.by_path.keys().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Names that are not followed, with the reason.
+    pub fn refused(&self) -> impl Iterator<Item = (&PathBuf, &String)> {
+        self.refused.iter()
+    }
+
+    /// Looks at a name that an entry means.
+    pub fn meet(&mut self, path: &Path, entry: usize, from: StartFrom, now: Instant) -> Met {
+        let id = match follow::file_id(path) {
+            Ok(id) => id,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.lose_name(path, now);
+                self.refused.remove(path);
+                return Met::Nothing;
+            }
+            Err(e) => return self.refuse(path, &e.to_string()),
+        };
+        if let Some(known) = self.at_path(path) {
+            if self.get_mut(known).is_some_and(|f| f.id == id) {
+                return Met::Known(known);
+            }
+            self.lose_name(path, now);
+        }
+        if let Some(known) = self.by_id.get(&id).copied() {
+            return self.rename(known, path, Some(entry));
+        }
+        match self.admit(path, &id, from) {
+            Ok(place) => self.add(id, path, entry, place, now),
+            Err(reason) => self.refuse(path, &reason),
+        }
+    }
+
+    /// May this file be followed, and from where?
+    fn admit(&mut self, path: &Path, id: &FileId, from: StartFrom) -> Result<Place, String> {
+        if self.len() >= FILES_MAX {
+            return Err(format!("{FILES_MAX} files are followed already; name fewer, or spread them over tasks"));
+        }
+        let file = follow::open_regular(path).map_err(|e| e.to_string())?;
+        let real = follow::real_path(&file).map_err(|e| e.to_string())?;
+        if !self.roots.iter().any(|root| real.starts_with(root)) {
+            return Err(format!("it leads to {}, out of the roots of this task; name that in roots", real.display()));
+        }
+        if follow::open_file_id(&file).ok().as_ref() != Some(id) {
+            return Err("it was replaced just now".into());
+        }
+        if let Some(known) = self.remembered.remove(id) {
+            return Ok(known.place);
+        }
+        match from {
+            StartFrom::Beginning => Ok(Place::default()),
+            StartFrom::End => end_of(&file).map_err(|e| e.to_string()),
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, reason: &str) -> Met {
+        if self.refused.get(path).is_none_or(|said| said != reason) {
+            log::warn!("{}: {} is not followed: {reason}", self.task, path.display());
+            self.refused.insert(path.to_path_buf(), reason.to_owned());
+        }
+        Met::Nothing
+    }
+
+    fn add(&mut self, id: FileId, path: &Path, entry: usize, place: Place, now: Instant) -> Met {
+        log::debug!("{}: {} is followed from byte {}", self.task, path.display(), place.at);
+        self.refused.remove(path);
+        let followed = Followed {
+            id: id.clone(),
+            path: path.to_path_buf(),
+            entry,
+            cursor: Cursor::new(place, now),
+            file: None,
+            pause: Pause::default(),
+            at_end: false,
+            is_ready: false,
+            is_changing: false,
+        };
+        let at = self.free.pop().unwrap_or(self.files.len());
+        match self.files.get_mut(at) {
+            Some(slot) => *slot = Some(followed),
+            None => self.files.push(Some(followed)),
+        }
+        self.by_id.insert(id, at);
+        self.by_path.insert(path.to_path_buf(), at);
+        Met::Came(at)
+    }
+
+    /// The file has this name now, too or instead; `entry`: the one that means it.
+    fn rename(&mut self, at: usize, path: &Path, entry: Option<usize>) -> Met {
+        let Some(followed) = self.files.get_mut(at).and_then(Option::as_mut) else { return Met::Nothing };
+        let is_alias = followed.path != path && follow::file_id(&followed.path).is_ok_and(|id| id == followed.id);
+        if is_alias && self.by_path.get(&followed.path) == Some(&at) {
+            return Met::Known(at);
+        }
+        if self.by_path.get(&followed.path) == Some(&at) {
+            self.by_path.remove(&followed.path);
+        }
+        followed.path = path.to_path_buf();
+        if let Some(entry) = entry {
+            followed.entry = entry;
+            followed.cursor.named();
+            self.by_path.insert(path.to_path_buf(), at);
+            self.nameless.remove(&at);
+        }
+        Met::Came(at)
+    }
+
+    /// Nothing leads from this name to its file any more.
+    pub fn lose_name(&mut self, path: &Path, now: Instant) -> Option<usize> {
+        let at = self.by_path.remove(path)?;
+        self.get_mut(at)?.cursor.unnamed(now);
+        self.nameless.insert(at);
+        Some(at)
+    }
+
+    /// A name that no entry means: is it a file that was rotated away?
+    pub fn meet_stranger(&mut self, path: &Path) {
+        if self.nameless.is_empty() {
+            return;
+        }
+        if let Ok(id) = follow::file_id(path)
+            && let Some(at) = self.by_id.get(&id).copied()
+            && self.nameless.contains(&at)
+        {
+            self.rename(at, path, None);
+        }
+    }
+
+    /// Files that stood in the ledger and under no name that is followed: rotated while nobody looked. Those that are
+    /// found by their identity beside their old names come back, to be read to their ends.
+    pub fn find_remembered(
+        &mut self,
+        sight: &Sight,
+        patterns: &[Pattern],
+        known: &HashSet<&PathBuf>,
+        now: Instant,
+    ) -> Vec<usize> {
+        let missing: Vec<Position> = self.remembered.values().filter(|p| p.gone_ms == 0).cloned().collect();
+        let mut dirs: HashSet<PathBuf> =
+            missing.iter().filter_map(|p| p.path.parent().map(Path::to_path_buf)).collect();
+        if !missing.is_empty() {
+            dirs.extend(sight.dirs.iter().cloned());
+        }
+        let mut found = Vec::new();
+        let files = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+        let strangers = files.filter(|f| f.file_type().is_ok_and(|t| t.is_file())).map(|f| f.path());
+        for path in strangers.filter(|path| !known.contains(path)) {
+            let Ok(id) = follow::file_id(&path) else { continue };
+            let Some(known) = self.remembered.get(&id) else { continue };
+            let Some(entry) = patterns.iter().position(|p| p.matches(&known.path)) else { continue };
+            if let Ok(place) = self.admit(&path, &id, StartFrom::Beginning)
+                && let Met::Came(at) = self.add(id, &path, entry, place, now)
+            {
+                self.lose_name(&path, now);
+                found.push(at);
+            }
+        }
+        found
+    }
+
+    /// Positions whose files are gone or not followed: kept for some days more. Those that were gone before stay as
+    /// they are.
+    pub fn take_lost(&mut self) -> Vec<Position> {
+        let lost = self.remembered.values_mut().filter(|p| p.gone_ms == 0);
+        lost.map(|position| {
+            position.gone_ms = clock::now_ms();
+            position.clone()
+        })
+        .collect()
+    }
+
+    /// Forgets positions that are gone for too long.
+    pub fn expire(&mut self) -> Vec<FileId> {
+        let now_ms = clock::now_ms();
+        let old: Vec<FileId> =
+            self.remembered.values().filter(|p| p.is_too_old(now_ms)).map(|p| p.id.clone()).collect();
+        old.iter().for_each(|id| drop(self.remembered.remove(id)));
+        old
+    }
+
+    /// Opens a file, under its name or any other in the same directory.
+    ///
+    /// # Errors
+    /// The kernel's; `NotFound` where no name leads to it.
+    pub fn open(&mut self, at: usize) -> io::Result<()> {
+        let Some(followed) = self.files.get_mut(at).and_then(Option::as_mut) else { return Ok(()) };
+        if followed.file.is_some() {
+            return Ok(());
+        }
+        let beside = || {
+            let entries = std::fs::read_dir(followed.path.parent()?).ok()?;
+            let mut paths = entries.flatten().map(|e| e.path());
+            paths.find(|path| follow::file_id(path).is_ok_and(|id| id == followed.id))
+        };
+        for path in [Some(followed.path.clone()), beside()].into_iter().flatten() {
+            match follow::open_regular(&path) {
+                Ok(file) if follow::open_file_id(&file)? == followed.id => {
+                    followed.file = Some(file);
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Forgets a file; its position, to be kept for some days.
+    pub fn remove(&mut self, at: usize) -> Option<Position> {
+        let followed = self.files.get_mut(at)?.take()?;
+        self.free.push(at);
+        self.nameless.remove(&at);
+        self.by_id.remove(&followed.id);
+        if self.by_path.get(&followed.path) == Some(&at) {
+            self.by_path.remove(&followed.path);
+        }
+        let position = Position { gone_ms: clock::now_ms(), ..followed.position() };
+        self.remembered.insert(position.id.clone(), position.clone());
+        Some(position)
+    }
+}
+
+impl Followed {
+    pub fn position(&self) -> Position {
+        let place = self.cursor.kept().clone();
+        Position { id: self.id.clone(), path: self.path.clone(), place, gone_ms: 0 }
+    }
+
+    pub fn hash(&self) -> u32 {
+        self.id.hash()
+    }
+}
+
+/// The directories of the entries and those that were named beside them, links resolved.
+pub fn real_roots(patterns: &[Pattern], roots: &[PathBuf]) -> Vec<PathBuf> {
+    let all = patterns.iter().map(Pattern::root).chain(roots.iter().map(PathBuf::as_path));
+    all.filter_map(|root| root.canonicalize().ok()).collect()
+}
+
+/// The entry that means this path.
+pub fn entry_of(patterns: &[Pattern], path: &Path) -> Option<usize> {
+    patterns.iter().position(|pattern| pattern.matches(path))
+}
+
+/// The place behind the last whole line.
+fn end_of(file: &File) -> io::Result<Place> {
+    use std::os::unix::fs::FileExt;
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(LAST_LINE_BYTES);
+    let mut bytes = vec![0; (size - from) as usize];
+    file.read_exact_at(&mut bytes, from)?;
+    let end = memchr::memrchr(b'\n', &bytes).map_or(if from == 0 { 0 } else { bytes.len() }, |at| at + 1);
+    let before = &bytes[end.saturating_sub(MARK_MAX)..end];
+    Ok(Place { at: from + end as u64, pieces: 0, mark: Mark::of(before) })
+}
+
+/// What two lists of entries have to do with each other: the same file may go to another topic.
+pub fn same_road(old: &Entry, new: &Entry) -> bool {
+    old.topic == new.topic && old.key == new.key
+}

@@ -1,0 +1,211 @@
+//! Where every file stands, kept in the ledger: a value for each file, under the task's name and the file's identity.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde::{Deserialize, Serialize};
+
+use super::cursor::{Mark, Place};
+use crate::flow::clock;
+use crate::ledger::store::{Store, StoreError};
+use crate::sys::follow::FileId;
+use crate::sys::thread;
+
+/// How long the place of a file that is gone is kept.
+pub const GONE_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often a commit that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One file's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub id: FileId,
+    /// The name that led to it last.
+    pub path: PathBuf,
+    pub place: Place,
+    /// Since when it is gone or left alone, in milliseconds since the epoch; 0 while it is followed.
+    pub gone_ms: i64,
+}
+
+/// A position as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    id: String,
+    path: PathBuf,
+    at: u64,
+    #[serde(default)]
+    pieces: u32,
+    mark: String,
+    #[serde(default)]
+    gone_ms: i64,
+}
+
+impl Position {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let written = Written {
+            id: self.id.hex(),
+            path: self.path.clone(),
+            at: self.place.at,
+            pieces: self.place.pieces,
+            mark: STANDARD.encode(self.place.mark.bytes()),
+            gone_ms: self.gone_ms,
+        };
+        serde_json::to_vec(&written).unwrap_or_else(|e| unreachable!("plain fields always serialise: {e}"))
+    }
+
+    /// # Errors
+    /// What does not fit.
+    pub fn parse(bytes: &[u8]) -> Result<Position, String> {
+        let written: Written = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let id = FileId::from_hex(&written.id).ok_or("its id is no identity")?;
+        let mark = STANDARD.decode(&written.mark).map_err(|e| e.to_string())?;
+        let place = Place { at: written.at, pieces: written.pieces, mark: Mark::of(&mark) };
+        Ok(Position { id, path: written.path, place, gone_ms: written.gone_ms })
+    }
+
+    pub fn is_too_old(&self, now_ms: i64) -> bool {
+        self.gone_ms > 0 && now_ms - self.gone_ms > GONE_KEPT.as_millis() as i64
+    }
+}
+
+/// What a task's earlier runs left.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    pub positions: HashMap<FileId, Position>,
+    /// Patterns whose files were looked for before: what appears now is read from its beginning.
+    pub begun: Vec<String>,
+}
+
+/// What is to be kept next.
+#[derive(Debug, Default)]
+pub struct Owed {
+    pub changed: Vec<Position>,
+    pub begun: Vec<String>,
+    pub forgotten: Vec<FileId>,
+}
+
+/// The ledger's part for one task. Commits run on a thread of their own, so that no disk stops the reading.
+pub struct Positions {
+    task: String,
+    changes: Option<Sender<Changes>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+impl Positions {
+    /// Reads what is kept; places of files that are gone for more than [`GONE_KEPT`] are forgotten.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub fn open(store: Arc<Store>, task: &str) -> Result<(Positions, Remembered), StoreError> {
+        let mut remembered = Remembered::default();
+        let mut forgotten = Changes::new();
+        for (key, value) in store.with_prefix(&position_key(task, ""))? {
+            match Position::parse(&value) {
+                Ok(old) if old.is_too_old(clock::now_ms()) => drop(forgotten.insert(key, None)),
+                Ok(position) => drop(remembered.positions.insert(position.id.clone(), position)),
+                Err(e) => log::error!("{task}: the place kept under {key} is not to be read: {e}"),
+            }
+        }
+        let begun = store.with_prefix(&begun_key(task, ""))?;
+        remembered.begun = begun.iter().map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect();
+        store.put_all(&forgotten)?;
+        let (sender, receiver) = bounded(1);
+        let body = move || keep(&store, &receiver);
+        let thread = thread::spawn("tail-keep", None, body);
+        let thread = thread.map_err(|source| StoreError::Io { path: Path::new(task).into(), source })?;
+        Ok((Positions { task: task.into(), changes: Some(sender), thread: Some(thread) }, remembered))
+    }
+
+    /// Hands changes over; false where the thread still works on earlier ones: come again with them.
+    pub fn offer(&self, owed: &Owed) -> bool {
+        let Some(sender) = &self.changes else { return false };
+        !sender.is_full() && sender.try_send(self.changes_of(owed)).is_ok()
+    }
+
+    fn changes_of(&self, owed: &Owed) -> Changes {
+        let positions = owed.changed.iter().map(|p| (position_key(&self.task, &p.id.hex()), Some(p.to_bytes())));
+        let begun = owed.begun.iter().map(|p| (begun_key(&self.task, p), Some(p.clone().into_bytes())));
+        let forgotten = owed.forgotten.iter().map(|id| (position_key(&self.task, &id.hex()), None));
+        forgotten.chain(positions).chain(begun).collect()
+    }
+
+    /// The last changes; returns when they are committed, or cannot be.
+    pub fn close(mut self, owed: &Owed) {
+        if let Some(sender) = self.changes.take() {
+            // It fails where the thread is gone, which has said why.
+            let _ = sender.send(self.changes_of(owed));
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Until the station drops its sender. What cannot be committed is tried again, with what has come since.
+fn keep(store: &Store, changes: &Receiver<Changes>) {
+    let mut owed = Changes::new();
+    loop {
+        let next = match owed.is_empty() {
+            true => changes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => changes.recv_timeout(RETRY),
+        };
+        let is_over = next == Err(RecvTimeoutError::Disconnected);
+        owed.extend(next.into_iter().flatten());
+        match store.put_all(&owed) {
+            Ok(()) => owed.clear(),
+            Err(e) => log::error!("places of files cannot be kept: {e}; what was sent since may be sent again"),
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+fn position_key(task: &str, id: &str) -> String {
+    format!("tail/{task}/{id}")
+}
+
+fn begun_key(task: &str, pattern: &str) -> String {
+    format!("tail-begun/{task}/{pattern}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(number: u8, gone_ms: i64) -> Position {
+        let place = Place { at: 1 << 40, pieces: 3, mark: Mark::of(&[0, 255, b'\n']) };
+        Position { id: FileId::of_bytes(&[number; 20]), path: "/var/log/a.log".into(), place, gone_ms }
+    }
+
+    #[test]
+    fn places_come_back_until_their_files_are_gone_for_seven_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let now = clock::now_ms();
+        let days = |n: i64| now - n * 24 * 3600 * 1000;
+        let all = [position(1, 0), position(2, days(6)), position(3, days(8))];
+        let (positions, remembered) = Positions::open(store.clone(), "web").unwrap();
+        assert!(remembered.positions.is_empty() && remembered.begun.is_empty());
+        assert!(positions.offer(&Owed { begun: vec!["/var/log/*".into()], ..Owed::default() }));
+        positions.close(&Owed { changed: all.to_vec(), ..Owed::default() });
+        let (other, of_another) = Positions::open(store.clone(), "web2").unwrap();
+        assert!(of_another.positions.is_empty());
+        other.close(&Owed::default());
+        for _ in 0..2 {
+            let (positions, remembered) = Positions::open(store.clone(), "web").unwrap();
+            let mut found: Vec<_> = remembered.positions.into_values().collect();
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+            assert_eq!((&found[..], &remembered.begun[..]), (&all[..2], &["/var/log/*".to_owned()][..]));
+            positions.close(&Owed::default());
+        }
+    }
+}

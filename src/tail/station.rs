@@ -1,0 +1,453 @@
+//! The thread of a task: its state, its loop, and the end of both.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::cursor::{Cursor, Phase, Place};
+use super::fleet::{Fleet, Followed, entry_of, real_roots, same_road};
+use super::lines::Rules;
+use super::patterns::Pattern;
+use super::pause::Pause;
+use super::positions::{Owed, Positions, Remembered};
+use super::produce::{self, ProduceError, Producer, Report};
+use super::{Door, Entry, FileStatus, Order, Settings, Totals, Until};
+use crate::flow::clock;
+use crate::ledger::store::{Store, StoreError};
+use crate::sys::dirs::Dirs;
+use crate::sys::follow::{self, Bell};
+
+/// Orders that may wait.
+const ORDERS_MAX: usize = 64;
+/// Longest sleep; the beat is never older while all is well.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often changed places are given to the ledger.
+const KEEP: Duration = Duration::from_millis(500);
+/// librdkafka's number for "the broker takes no message of this size".
+const MSG_SIZE_TOO_LARGE: i32 = 10;
+/// The least that lines and batches are cut down to when a broker refuses larger ones.
+const MESSAGE_LEAST: usize = 1 << 10;
+
+/// Why a task cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    #[error("{}", .0.join("; "))]
+    Entries(Vec<String>),
+    #[error("multiline_start: {0}")]
+    Multiline(String),
+    #[error(transparent)]
+    Produce(#[from] ProduceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no descriptor is left: {0}")]
+    Bell(std::io::Error),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Messages that were with librdkafka and not reported at the end.
+    pub unconfirmed: usize,
+    /// Names that were not followed, with the reason.
+    pub refused: Vec<(PathBuf, String)>,
+}
+
+/// One task's files, and the way from them to its topics.
+pub struct Station {
+    pub(super) settings: Settings,
+    pub(super) rules: Rules,
+    pub(super) patterns: Vec<Pattern>,
+    /// Each entry's number of its topic with the producer.
+    pub(super) topics: Vec<usize>,
+    pub(super) fleet: Fleet,
+    /// `None`: there is no inotify, files are polled.
+    pub(super) dirs: Option<Dirs>,
+    pub(super) producer: Producer,
+    produce: produce::Settings,
+    pub(super) bell: Arc<Bell>,
+    positions: Option<Positions>,
+    orders: Receiver<Order>,
+    pub(super) totals: Arc<Totals>,
+    /// Files that have something to do.
+    pub(super) ready: VecDeque<usize>,
+    pub(super) alarms: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// The file of each chunk in flight.
+    pub(super) chunk_files: Vec<usize>,
+    /// Files whose place is to be kept.
+    pub(super) dirty: HashSet<usize>,
+    pub(super) owed: Owed,
+    /// Patterns that were looked at before.
+    pub(super) begun: HashSet<String>,
+    /// All memory is in flight: no reading until reports come.
+    pub(super) is_full: bool,
+    pub(super) look_at: Instant,
+    pub(super) listen_at: Instant,
+    keep_at: Instant,
+    pub(super) lines: Vec<(u32, u32)>,
+    pause: Pause,
+    /// Until when the last reports are waited for.
+    stopping: Option<Instant>,
+    said: String,
+}
+
+impl Station {
+    /// `store`: where places are kept; without it every run begins anew.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn new(settings: Settings, store: Option<Arc<Store>>) -> Result<(Station, Door), TailError> {
+        let patterns = parse(&settings.entries).map_err(TailError::Entries)?;
+        let multiline_start = settings.multiline_start.as_deref();
+        let rules = Rules::new(settings.max_line_bytes, multiline_start).map_err(TailError::Multiline)?;
+        let bell = Arc::new(Bell::new().map_err(TailError::Bell)?);
+        let produce = produce::Settings {
+            cluster: settings.cluster.clone(),
+            compression: settings.compression.clone(),
+            buffer_bytes: settings.buffer_bytes,
+            read_bytes: settings.max_line_bytes.max(super::reading::READ_LEAST) + super::reading::READ_MORE,
+            batch_bytes: produce::BATCH_BYTES,
+        };
+        let producer = Producer::open(&produce, &bell)?;
+        let (positions, remembered) = match store {
+            Some(store) => Positions::open(store, &settings.task).map(|(p, r)| (Some(p), r))?,
+            None => (None, Remembered::default()),
+        };
+        let begun = remembered.begun.iter().cloned().collect();
+        let mut fleet = Fleet::new(&settings.task, remembered);
+        fleet.roots = real_roots(&patterns, &settings.roots);
+        let (sender, orders) = bounded(ORDERS_MAX);
+        let totals = Arc::new(Totals::default());
+        let door = Door { orders: sender, bell: bell.clone(), totals: totals.clone() };
+        let now = Instant::now();
+        let mut station = Station {
+            rules,
+            patterns,
+            topics: Vec::new(),
+            fleet,
+            dirs: None,
+            producer,
+            produce,
+            bell,
+            positions,
+            orders,
+            totals,
+            ready: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            chunk_files: Vec::new(),
+            dirty: HashSet::new(),
+            owed: Owed::default(),
+            begun,
+            is_full: false,
+            look_at: now,
+            listen_at: now,
+            keep_at: now,
+            lines: Vec::new(),
+            pause: Pause::default(),
+            stopping: None,
+            said: String::new(),
+            settings,
+        };
+        station.name_topics()?;
+        Ok((station, door))
+    }
+
+    /// Until it is told to stop, or all is sent where that is asked for.
+    pub fn run(mut self) -> Outcome {
+        self.open_dirs();
+        self.look();
+        while !self.is_over() {
+            self.wait();
+            self.take_orders();
+            self.take_changes();
+            self.take_reports();
+            self.ring_alarms();
+            self.read();
+            self.keep();
+            self.totals.beat_ms.store(clock::now_ms(), Ordering::Relaxed);
+        }
+        self.close()
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stopping {
+            Some(deadline) => self.producer.in_flight() == 0 || Instant::now() >= deadline,
+            None => self.settings.until == Until::Sent && self.fleet.is_empty(),
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    fn wait(&self) {
+        let may_read = !self.ready.is_empty() && !self.is_full && self.stopping.is_none();
+        if may_read {
+            return;
+        }
+        let now = Instant::now();
+        let mut until = (now + BEAT).min(self.look_at);
+        if !self.dirty.is_empty() {
+            until = until.min(self.keep_at);
+        }
+        if let Some(Reverse((at, _))) = self.alarms.peek() {
+            until = until.min(*at);
+        }
+        let dirs = self.dirs.as_ref().map(Dirs::fd);
+        match dirs {
+            Some(fd) if self.listen_at <= now => follow::wait(&[self.bell.fd(), fd], until - now.min(until)),
+            _ => follow::wait(&[self.bell.fd()], until.min(self.listen_at.max(now)) - now.min(until)),
+        }
+    }
+
+    fn take_orders(&mut self) {
+        self.bell.hush();
+        while let Ok(order) = self.orders.try_recv() {
+            // An answer that nobody waits for any more is no fault.
+            match order {
+                Order::Entries(entries, answer) => {
+                    let _ = answer.send(self.change_entries(entries));
+                }
+                Order::Files(answer) => {
+                    let _ = answer.send(self.files());
+                }
+                Order::Pause(path, is_paused, answer) => {
+                    let _ = answer.send(self.with_file(&path, |f| f.cursor.set_paused(is_paused)));
+                }
+                Order::Seek(path, at, answer) => {
+                    let place = Place { at, ..Place::default() };
+                    let _ = answer.send(self.with_file(&path, |f| f.cursor.seek(place)));
+                }
+                Order::Stop => {
+                    self.stopping.get_or_insert(Instant::now() + self.settings.stop_timeout);
+                }
+            }
+        }
+    }
+
+    fn with_file(&mut self, path: &std::path::Path, deed: impl FnOnce(&mut Followed)) -> bool {
+        let at = self.fleet.at_path(path);
+        let Some(followed) = at.and_then(|at| self.fleet.get_mut(at)) else { return false };
+        deed(followed);
+        followed.at_end = false;
+        at.into_iter().for_each(|at| self.make_ready(at));
+        true
+    }
+
+    /// Files of the old list that the new one means too go on without a pause; where they go elsewhere, what is in
+    /// flight is delivered first.
+    fn change_entries(&mut self, entries: Vec<Entry>) -> Result<(), Vec<String>> {
+        let patterns = parse(&entries)?;
+        let old = std::mem::replace(&mut self.settings.entries, entries);
+        self.patterns = patterns;
+        self.name_topics().map_err(|e| vec![e.to_string()])?;
+        self.fleet.roots = real_roots(&self.patterns, &self.settings.roots);
+        for at in 0..self.fleet.files.len() {
+            let Some(followed) = self.fleet.get_mut(at) else { continue };
+            match entry_of(&self.patterns, &followed.path) {
+                Some(entry) => {
+                    followed.is_changing |= !same_road(&old[followed.entry], &self.settings.entries[entry]);
+                    followed.entry = entry;
+                    followed.cursor.named();
+                }
+                // One that was rotated away is read to its end all the same.
+                None if matches!(followed.cursor.phase(), Phase::Live) => followed.cursor.let_go(),
+                None => followed.entry = followed.entry.min(self.settings.entries.len().saturating_sub(1)),
+            }
+            self.make_ready(at);
+        }
+        self.look_at = Instant::now();
+        Ok(())
+    }
+
+    fn name_topics(&mut self) -> Result<(), ProduceError> {
+        let topics: Result<_, _> =
+            self.settings.entries.iter().map(|entry| self.producer.topic(&entry.topic)).collect();
+        self.topics = topics?;
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<FileStatus> {
+        let topic = |entry: usize| self.settings.entries.get(entry).map_or(String::new(), |e| e.topic.clone());
+        let followed = self.fleet.iter().map(|f| FileStatus {
+            path: f.path.clone(),
+            topic: topic(f.entry),
+            position: f.cursor.kept().at,
+            size: f.cursor.size(),
+            identity: f.id.hex(),
+            state: state(&f.cursor, f.at_end),
+            reason: String::new(),
+        });
+        let refused = self.fleet.refused().map(|(path, reason)| FileStatus {
+            path: path.clone(),
+            topic: String::new(),
+            position: 0,
+            size: 0,
+            identity: String::new(),
+            state: "refused",
+            reason: reason.clone(),
+        });
+        followed.chain(refused).collect()
+    }
+
+    fn take_reports(&mut self) {
+        let now = Instant::now();
+        let (mut too_large, mut refused) = (false, String::new());
+        let Station { producer, fleet, chunk_files, dirty, ready, totals, is_full, .. } = self;
+        producer.reports(|report| {
+            *is_full = false;
+            let at = chunk_files[report.chunk as usize];
+            let Some(followed) = fleet.get_mut(at) else { return };
+            take_report(followed, report, totals, now);
+            if let Some((code, reason)) = &report.error {
+                too_large |= *code == MSG_SIZE_TOO_LARGE;
+                refused.clone_from(reason);
+            }
+            dirty.insert(at);
+            let waits = followed.cursor.is_stuck() || followed.is_changing || followed.cursor.phase() != Phase::Live;
+            if waits && followed.cursor.is_quiet() && !followed.is_ready {
+                followed.is_ready = true;
+                ready.push_back(at);
+            }
+        });
+        if too_large {
+            self.produce.batch_bytes = (self.produce.batch_bytes / 2).max(MESSAGE_LEAST);
+            self.rules.max_line_bytes = self.rules.max_line_bytes.min(self.produce.batch_bytes);
+            refused = format!("{refused}; from now on batches have at most {} bytes", self.produce.batch_bytes);
+        }
+        if !refused.is_empty() {
+            self.say(format!("lines were refused and are sent again: {refused}"));
+        }
+        if let Some(trouble) = self.producer.take_trouble() {
+            self.say(format!("reading goes on when the buffer empties: {trouble}"));
+        }
+        let fatal = self.producer.fatal().map(str::to_owned);
+        if too_large || fatal.is_some() {
+            self.renew_producer(&fatal.unwrap_or(refused));
+        }
+    }
+
+    /// Says it once, until something else is to be said.
+    pub(super) fn say(&mut self, words: String) {
+        if self.said != words {
+            log::warn!("{}: {words}", self.settings.task);
+            self.said = words;
+        }
+    }
+
+    /// A new producer; everything goes on from its last confirmed line.
+    fn renew_producer(&mut self, why: &str) {
+        let wait = self.pause.next(Instant::now()) - Instant::now();
+        log::error!("{}: the producer starts anew after {} ms: {why}", self.settings.task, wait.as_millis());
+        std::thread::sleep(wait);
+        match Producer::open(&self.produce, &self.bell) {
+            Ok(producer) => self.producer = producer,
+            Err(e) => return log::error!("{}: {e}", self.settings.task),
+        }
+        if let Err(e) = self.name_topics() {
+            log::error!("{}: {e}", self.settings.task);
+        }
+        self.is_full = false;
+        for at in 0..self.fleet.files.len() {
+            if let Some(followed) = self.fleet.get_mut(at) {
+                followed.cursor.forget_flight();
+                followed.at_end = false;
+                self.make_ready(at);
+            }
+        }
+    }
+
+    fn ring_alarms(&mut self) {
+        let now = Instant::now();
+        while self.alarms.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            if let Some(Reverse((_, at))) = self.alarms.pop() {
+                self.look_again(at);
+            }
+        }
+    }
+
+    /// There may be more to read.
+    pub(super) fn look_again(&mut self, at: usize) {
+        if let Some(followed) = self.fleet.get_mut(at) {
+            followed.at_end = false;
+            self.make_ready(at);
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, at: usize) {
+        if let Some(followed) = self.fleet.get_mut(at)
+            && !followed.is_ready
+        {
+            followed.is_ready = true;
+            self.ready.push_back(at);
+        }
+    }
+
+    fn keep(&mut self) {
+        let now = Instant::now();
+        if now < self.keep_at {
+            return;
+        }
+        self.keep_at = now + KEEP;
+        self.owe();
+        let owes = !self.owed.changed.is_empty() || !self.owed.begun.is_empty() || !self.owed.forgotten.is_empty();
+        match &self.positions {
+            Some(positions) if owes && positions.offer(&self.owed) => self.owed = Owed::default(),
+            Some(_) => {}
+            None => self.owed = Owed::default(),
+        }
+    }
+
+    fn owe(&mut self) {
+        for at in self.dirty.drain() {
+            if let Some(followed) = self.fleet.get_mut(at) {
+                let position = followed.position();
+                self.owed.changed.retain(|p| p.id != position.id);
+                self.owed.changed.push(position);
+            }
+        }
+    }
+
+    fn close(mut self) -> Outcome {
+        self.owe();
+        if let Some(positions) = self.positions.take() {
+            positions.close(&self.owed);
+        }
+        let refused = self.fleet.refused().map(|(path, reason)| (path.clone(), reason.clone())).collect();
+        Outcome { unconfirmed: self.producer.in_flight(), refused }
+    }
+}
+
+fn parse(entries: &[Entry]) -> Result<Vec<Pattern>, Vec<String>> {
+    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().map(|e| Pattern::parse(&e.path)).partition(Result::is_ok);
+    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(faults) }
+}
+
+fn take_report(followed: &mut Followed, report: &Report<'_>, totals: &Totals, now: Instant) {
+    let before = followed.cursor.kept().at;
+    if report.error.is_some() {
+        let retry = followed.pause.next(now);
+        followed.cursor.failed(report.chunk, retry, report.is_last);
+        return Totals::add(&totals.failed, report.count);
+    }
+    let Report { chunk, count, from, to, before: mark, is_last, .. } = report;
+    followed.cursor.delivered(*chunk, *count, *from, *to, mark, *is_last);
+    Totals::add(&totals.lines, *count);
+    Totals::add(&totals.bytes, followed.cursor.kept().at.saturating_sub(before));
+}
+
+fn state(cursor: &Cursor, at_end: bool) -> &'static str {
+    match cursor.phase() {
+        _ if cursor.is_paused() => "paused",
+        _ if cursor.is_stuck() => "stuck",
+        Phase::Live if at_end && cursor.is_quiet() => "idle",
+        Phase::Live => "reading",
+        Phase::Leaving { .. } => "leaving",
+        Phase::Final | Phase::Dropped => "final",
+    }
+}
