@@ -211,7 +211,7 @@ fn copytruncate_starts_again_at_the_beginning_and_is_named() {
     assert_eq!(lines[..5], ["new 1", "new 2", "new 3", "old 1", "old 2"], "{}", course.log());
     let log = course.log();
     let named: Vec<_> = log.lines().filter(|line| line.contains("was cut or replaced behind byte")).collect();
-    let bytes = ["behind byte 12:", "behind byte 100006:", "behind byte 200007:"];
+    let bytes = ["behind byte 12 (", "behind byte 100006 (", "behind byte 200007 ("];
     assert!(named.len() == 3 && named.iter().zip(bytes).all(|(line, byte)| line.contains(byte)), "{named:?}");
 }
 

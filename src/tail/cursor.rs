@@ -67,8 +67,9 @@ pub enum Step {
 /// Content that vanished: the file was cut, or its bytes were replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// Up to here its lines were read.
+    /// Up to here its lines were read, and up to here they were confirmed.
     pub at: u64,
+    pub confirmed: u64,
     /// Bytes behind that were seen there and never read as lines; more may have come and gone unseen.
     pub unread: u64,
 }
@@ -428,7 +429,8 @@ impl Cursor {
     }
 
     fn restart(&mut self) -> Loss {
-        let loss = Loss { at: self.next.at, unread: self.previous_size.saturating_sub(self.next.at) };
+        let loss =
+            Loss { at: self.next.at, confirmed: self.kept.at, unread: self.previous_size.saturating_sub(self.next.at) };
         self.counts.truncations += 1;
         self.counts.lost_bytes += loss.unread;
         self.seek(Place::default());

@@ -24,6 +24,8 @@ pub struct Followed {
     pub id: FileId,
     /// The name that leads to it, or led to it last.
     pub path: PathBuf,
+    /// The last name that an entry meant.
+    pub meant: PathBuf,
     /// Index in the task's entries.
     pub entry: usize,
     pub cursor: Cursor,
@@ -170,6 +172,7 @@ impl Fleet {
         let followed = Followed {
             id: id.clone(),
             path: path.to_path_buf(),
+            meant: path.to_path_buf(),
             entry,
             cursor: Cursor::new(place, now),
             file: None,
@@ -201,6 +204,7 @@ impl Fleet {
         followed.path = path.to_path_buf();
         if let Some(entry) = entry {
             followed.entry = entry;
+            followed.meant = path.to_path_buf();
             followed.cursor.named();
             self.by_path.insert(path.to_path_buf(), at);
             self.nameless.remove(&at);
@@ -250,11 +254,13 @@ impl Fleet {
         for path in strangers.filter(|path| !known.contains(path)) {
             let Ok(id) = follow::file_id(&path) else { continue };
             let Some(known) = self.remembered.get(&id) else { continue };
-            let Some(entry) = patterns.iter().position(|p| p.matches(&known.path)) else { continue };
+            let Some(entry) = entry_of(patterns, &known.meant) else { continue };
+            let meant = known.meant.clone();
             if let Ok(place) = self.admit(&path, &id, StartFrom::Beginning)
                 && let Met::Came(at) = self.add(id, &path, entry, place, now)
             {
                 self.lose_name(&path, now);
+                self.get_mut(at).into_iter().for_each(|followed| followed.meant.clone_from(&meant));
                 found.push(at);
             }
         }
@@ -266,6 +272,12 @@ impl Fleet {
     pub fn take_lost(&mut self) -> Vec<Position> {
         let lost = self.remembered.values_mut().filter(|p| p.gone_ms == 0);
         lost.map(|position| {
+            log::warn!(
+                "{}: {} is not there any more: what stood in it behind byte {} is lost, if there was anything",
+                self.task,
+                position.path.display(),
+                position.place.at
+            );
             position.gone_ms = clock::now_ms();
             position.clone()
         })
@@ -327,7 +339,7 @@ impl Fleet {
 impl Followed {
     pub fn position(&self) -> Position {
         let place = self.cursor.kept().clone();
-        Position { id: self.id.clone(), path: self.path.clone(), place, gone_ms: 0 }
+        Position { id: self.id.clone(), path: self.path.clone(), meant: self.meant.clone(), place, gone_ms: 0 }
     }
 
     pub fn hash(&self) -> u32 {

@@ -28,6 +28,8 @@ pub struct Position {
     pub id: FileId,
     /// The name that led to it last.
     pub path: PathBuf,
+    /// The last name that an entry meant: another one where the file was rotated away.
+    pub meant: PathBuf,
     pub place: Place,
     /// Since when it is gone or left alone, in milliseconds since the epoch; 0 while it is followed.
     pub gone_ms: i64,
@@ -38,6 +40,7 @@ pub struct Position {
 struct Written {
     id: String,
     path: PathBuf,
+    meant: PathBuf,
     at: u64,
     #[serde(default)]
     pieces: u32,
@@ -51,6 +54,7 @@ impl Position {
         let written = Written {
             id: self.id.hex(),
             path: self.path.clone(),
+            meant: self.meant.clone(),
             at: self.place.at,
             pieces: self.place.pieces,
             mark: STANDARD.encode(self.place.mark.bytes()),
@@ -66,7 +70,7 @@ impl Position {
         let id = FileId::from_hex(&written.id).ok_or("its id is no identity")?;
         let mark = STANDARD.decode(&written.mark).map_err(|e| e.to_string())?;
         let place = Place { at: written.at, pieces: written.pieces, mark: Mark::of(&mark) };
-        Ok(Position { id, path: written.path, place, gone_ms: written.gone_ms })
+        Ok(Position { id, path: written.path, meant: written.meant, place, gone_ms: written.gone_ms })
     }
 
     pub fn is_too_old(&self, now_ms: i64) -> bool {
@@ -183,7 +187,8 @@ mod tests {
 
     fn position(number: u8, gone_ms: i64) -> Position {
         let place = Place { at: 1 << 40, pieces: 3, mark: Mark::of(&[0, 255, b'\n']) };
-        Position { id: FileId::of_bytes(&[number; 20]), path: "/var/log/a.log".into(), place, gone_ms }
+        let id = FileId::of_bytes(&[number; 20]);
+        Position { id, path: "/var/log/a.log.1".into(), meant: "/var/log/a.log".into(), place, gone_ms }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Station {
     pub(super) is_full: bool,
     pub(super) look_at: Instant,
     pub(super) listen_at: Instant,
-    keep_at: Instant,
+    pub(super) keep_at: Instant,
     pub(super) lines: Vec<(u32, u32)>,
     pause: Pause,
     /// Until when the last reports are waited for.

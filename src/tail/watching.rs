@@ -71,7 +71,9 @@ impl Station {
         // The file that lost the name is read to its end first.
         old.into_iter().for_each(|at| self.look_again(at));
         if let Met::Came(at) = met {
+            // At once: should it be rotated away while nobody looks, it is known.
             self.dirty.insert(at);
+            self.keep_at = now;
             self.look_again(at);
         }
     }

@@ -1,0 +1,230 @@
+//! The torture of the other road: a writer that treats 50 files badly, the real program that is killed while it follows
+//! them, and a broker that stands still.
+//!
+//! Out: a table with a row for each course. Without arguments a short version of each; `--help` tells the rest.
+
+mod dice;
+mod judge;
+mod scribble;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dice::Dice;
+use judge::Verdict;
+use scribble::Scribble;
+use support::{Kafka, Part, Running, left_out};
+use tempfile::TempDir;
+
+const HELP: &str = "\
+usage: tools/torture-collect [--seed N] [COURSE [SECONDS]]...
+       tools/scribble DIR [--seed N] [--files N] [--seconds N]
+
+  --calm [S]      rotation, cuts and deletions under a program that runs through: nothing may be sent twice
+  --kill9 [S]     kill -9 at random moments, rotation while it is down
+  --broker [S]    the same, and the broker stands still or dies in between
+
+A seed repeats the writer's choices. Without a course: a short version of each.
+";
+
+const FILES: usize = 50;
+const PARTITIONS: i32 = 4;
+const SOON: Duration = Duration::from_secs(120);
+/// By then a file that stood there at a start is seen, and its place is kept.
+const REMEMBERED: Duration = Duration::from_millis(2000);
+/// A writer's rest between two deeds.
+const REST: Duration = Duration::from_micros(500);
+
+/// What happens while the writer writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Course {
+    name: &'static str,
+    short_s: u64,
+    kills: bool,
+    stops_broker: bool,
+}
+
+const COURSES: [Course; 3] = [
+    Course { name: "calm", short_s: 10, kills: false, stops_broker: false },
+    Course { name: "kill9", short_s: 25, kills: true, stops_broker: false },
+    Course { name: "broker", short_s: 25, kills: true, stops_broker: true },
+];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help") {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    if words.first().is_some_and(|word| word == "scribble") {
+        return scribble_alone(&words[1..]);
+    }
+    let number = |name: &str| {
+        let at = words.iter().position(|word| *word == format!("--{name}"))?;
+        Some(words.get(at + 1).and_then(|next| next.parse::<u64>().ok()))
+    };
+    let seed = number("seed").flatten().unwrap_or(1);
+    let named: Vec<_> = COURSES.iter().filter(|course| number(course.name).is_some()).collect();
+    let wanted = if named.is_empty() { COURSES.iter().collect() } else { named };
+    println!("--seed {seed}");
+    let without = on_a_thread(|| left_out(&[Part::Kafka])).unwrap_or(true);
+    let kafka = (!without).then(|| Kafka::start(1));
+    let mut failed = 0;
+    for course in wanted {
+        let Some(kafka) = &kafka else { break };
+        let seconds = number(course.name).flatten().unwrap_or(course.short_s);
+        let verdict = run(kafka, course, seed, Duration::from_secs(seconds));
+        println!("{}: {verdict}", course.name);
+        // What is sent twice was not confirmed before a kill; nothing kills a calm run.
+        if !verdict.is_good() || !course.kills && verdict.doubled > 0 {
+            failed += 1;
+        }
+    }
+    println!("{failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `None`: it panicked, and has said why.
+fn on_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("collect".into()).spawn_scoped(scope, body);
+        thread.expect("a thread").join().ok()
+    })
+}
+
+fn scribble_alone(words: &[String]) -> ExitCode {
+    let number = |name: &str, or: u64| {
+        let at = words.iter().position(|word| word == name);
+        at.and_then(|at| words.get(at + 1)).and_then(|word| word.parse().ok()).unwrap_or(or)
+    };
+    let Some(dir) = words.first() else {
+        eprint!("{HELP}");
+        return ExitCode::from(2);
+    };
+    std::fs::create_dir_all(dir).expect("the directory");
+    let mut scribble = Scribble::new(Path::new(dir), number("--files", 50) as usize, number("--seed", 1));
+    let end = Instant::now() + Duration::from_secs(number("--seconds", 10));
+    while Instant::now() < end {
+        scribble.step(true);
+        std::thread::sleep(REST);
+    }
+    scribble.finish();
+    println!("{} lines; {:?}", scribble.contents().map(|c| c.ends.len()).sum::<usize>(), scribble.counts);
+    ExitCode::SUCCESS
+}
+
+/// Where a course runs.
+struct Ground<'k> {
+    kafka: &'k Kafka,
+    dir: TempDir,
+    topic: String,
+}
+
+impl Ground<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn start(&self) -> Running {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        program.args(["collect", "--brokers", self.kafka.bootstrap(), "--follow"]).arg(self.path("logs/*.log*"));
+        program.arg(&self.topic).arg("--data-dir").arg(self.path("data")).args(["--close-delay", "2"]);
+        Running::start(program, self.path("log"))
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        log.lines().skip(log.lines().count().saturating_sub(5)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let ground = Ground { kafka, dir, topic: kafka.create_topic(course.name, PARTITIONS) };
+    std::fs::create_dir(ground.path("logs")).expect("a directory");
+    let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed));
+    let is_over = AtomicBool::new(false);
+    let mut kills = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                scribble.lock().expect("the writer").step(true);
+                std::thread::sleep(REST);
+            }
+        });
+        let seen = |at| scribble.lock().expect("the writer").seen = Some(at);
+        let troubled = on_a_thread(|| trouble(&ground, course, &mut Dice(seed), Instant::now() + time, &seen));
+        is_over.store(true, Ordering::Relaxed);
+        kills = troubled.expect("the trouble goes through");
+    });
+    let mut scribble = scribble.into_inner().expect("the writer");
+    scribble.finish();
+    println!("{}: {kills} kills; the writer: {:?}", course.name, scribble.counts);
+    let verdict = at_the_end(&ground, &scribble);
+    if !verdict.is_good() {
+        println!("kept for a look: {}", ground.dir.path().display());
+        std::mem::forget(ground.dir);
+    }
+    verdict
+}
+
+/// Kills, until the time is over; nothing runs then. `seen` is told what a run has seen and remembered.
+fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, seen: &dyn Fn(Instant)) -> u64 {
+    let mut kills = 0;
+    let mut run = ground.start();
+    while Instant::now() < end {
+        let began = Instant::now();
+        let life = Duration::from_millis(100 + dice.below(4000));
+        while began.elapsed() < life {
+            std::thread::sleep(Duration::from_millis(50));
+            if let Some(at) = Instant::now().checked_sub(REMEMBERED).filter(|at| *at > began) {
+                seen(at);
+            }
+        }
+        if course.stops_broker && dice.below(3) == 0 {
+            ground.kafka.pause(1);
+            std::thread::sleep(Duration::from_millis(dice.below(3000)));
+            ground.kafka.resume(1);
+        }
+        if course.stops_broker && dice.below(8) == 0 {
+            ground.kafka.kill9(1);
+            ground.kafka.restart(1);
+        }
+        if course.kills {
+            run.kill9();
+            kills += 1;
+            std::thread::sleep(Duration::from_millis(dice.below(800)));
+            run = ground.start();
+        }
+    }
+    assert!(run.ended().is_none(), "it ended by itself: {}", ground.log_end());
+    if !course.kills {
+        run.term();
+        assert!(run.wait(SOON).success(), "{}", ground.log_end());
+    }
+    kills
+}
+
+/// One more run delivers what is left; then everything is judged.
+fn at_the_end(ground: &Ground<'_>, scribble: &Scribble) -> Verdict {
+    let mut run = ground.start();
+    let deadline = Instant::now() + SOON;
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let verdict = Verdict::of(scribble.contents(), &ground.kafka.values(&ground.topic), &ground.log());
+        if verdict.lost.is_empty() || Instant::now() > deadline {
+            run.term();
+            assert!(run.wait(SOON).success(), "{}", ground.log_end());
+            return verdict;
+        }
+    }
+}
