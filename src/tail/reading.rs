@@ -174,8 +174,8 @@ impl Station {
         let Some(followed) = self.fleet.get_mut(at) else { return };
         let (path, Loss { at: from, confirmed, unread }) = (followed.path.display(), loss);
         log::warn!(
-            "{}: {path} was cut or replaced behind byte {from} (confirmed: {confirmed}): {unread} bytes were seen there \
-             and not read, what else came and went is lost too; it is read from its beginning",
+            "{}: {path} was cut or replaced behind byte {from} (confirmed: {confirmed}): {unread} bytes were seen \
+             there and not read, what else came and went is lost too; it is read from its beginning",
             self.settings.task
         );
         Totals::add(&self.totals.truncations, 1);
