@@ -50,7 +50,7 @@ const LIBRARIES: &[Rule] = &[
     ("core_affinity::", &["src/sys/"], "sys::thread"),
     ("clap::", &["src/cli", "src/main.rs", "src/bin/"], "cli"),
     ("toml::", &["src/conf/"], "conf"),
-    ("env_logger::", &["src/watch/log.rs", "src/demo/place.rs"], "watch::Log"),
+    ("env_logger::", &["src/watch/log.rs", "src/demo/place.rs", "src/bin/"], "watch::Log"),
     ("httparse::", &["src/watch/http.rs"], "watch::http"),
     ("ureq::", &["src/watch/report.rs", "src/tail/etcd.rs"], "watch::report, or tail::etcd"),
     ("annotate_snippets::", &["src/conf/explain.rs"], "conf::explain"),
