@@ -172,9 +172,9 @@ impl Supervisor<'_> {
         let pid = child.id();
         log::info!("the worker is process {pid}");
         self.listen(&mut child)?;
-        let (mut ready, mut words, mut ended) = (None, None, None);
+        let (mut ready, mut words, mut ended, mut killed) = (None, None, None, false);
         while ended.is_none_or(|at: Instant| words.is_none() && at.elapsed() < LAST_WORDS) {
-            let limit = if ended.is_some() { LAST_WORDS } else { self.until_kill() };
+            let limit = if ended.is_some() || killed { LAST_WORDS } else { self.until_kill() };
             match self.events.recv_timeout(limit) {
                 Ok(Event::Signal(signal)) => {
                     if signal == Signal::Stop {
@@ -194,9 +194,10 @@ impl Supervisor<'_> {
                 // Late words of the one before.
                 Ok(Event::Words(..)) => {}
                 Ok(Event::Ended) => ended = Some(Instant::now()),
-                Err(_) if self.stopping.is_some_and(|_| self.until_kill().is_zero()) && ended.is_none() => {
+                Err(_) if !killed && ended.is_none() && self.until_kill().is_zero() => {
                     log::error!("the worker does not stop; it is ended, and loses nothing");
                     child.kill()?;
+                    killed = true;
                 }
                 Err(_) => {}
             }
