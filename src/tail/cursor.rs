@@ -370,7 +370,10 @@ impl Cursor {
         self.counts.lines += count;
         if let Some(stretch) = self.in_flight.iter_mut().find(|s| s.chunk == chunk) {
             // A gap would be a line that failed.
-            stretch.is_failed |= stretch.done.at != stretch.start + from;
+            if stretch.done.at != stretch.start + from && !stretch.is_failed {
+                stretch.is_failed = true;
+                self.is_stuck |= stretch.era == self.era;
+            }
             if !stretch.is_failed {
                 let at = (stretch.start + to).min(stretch.end.at);
                 stretch.done = match at == stretch.end.at {
@@ -382,11 +385,12 @@ impl Cursor {
         self.settle(chunk, is_last);
     }
 
-    /// Lines of a chunk will never be delivered.
+    /// Lines of a chunk will never be delivered: what was sent behind them counts for nothing, or they would be lost.
     pub fn failed(&mut self, chunk: u32, retry: Instant, is_last: bool) {
-        if let Some(stretch) = self.in_flight.iter_mut().find(|s| s.chunk == chunk) {
-            stretch.is_failed = true;
-            if stretch.era == self.era {
+        if let Some(at) = self.in_flight.iter().position(|s| s.chunk == chunk) {
+            let era = self.in_flight[at].era;
+            self.in_flight.iter_mut().skip(at).filter(|s| s.era == era).for_each(|s| s.is_failed = true);
+            if era == self.era {
                 self.is_stuck = true;
                 self.retry = Some(retry);
             }
@@ -396,16 +400,17 @@ impl Cursor {
 
     /// Moves `kept` over what is reported without a gap.
     fn settle(&mut self, chunk: u32, is_last: bool) {
-        let mut is_whole = true;
         for stretch in self.in_flight.iter().filter(|s| s.era == self.era) {
-            if !is_whole {
+            if stretch.is_failed {
                 break;
             }
-            // The first report of all says nothing of what stands before it.
+            // Nothing reported yet is no place: its mark is not known.
             if stretch.done.at > stretch.start || stretch.done == stretch.end {
                 self.kept = stretch.done.clone();
             }
-            is_whole = stretch.done == stretch.end;
+            if stretch.done != stretch.end {
+                break;
+            }
         }
         if is_last {
             let era = self.era;
@@ -437,3 +442,7 @@ impl Cursor {
         loss
     }
 }
+
+#[cfg(test)]
+#[path = "cursor_tests.rs"]
+mod tests;

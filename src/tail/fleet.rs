@@ -302,23 +302,16 @@ impl Fleet {
         if followed.file.is_some() {
             return Ok(());
         }
-        let beside = || {
-            let entries = std::fs::read_dir(followed.path.parent()?).ok()?;
-            let mut paths = entries.flatten().map(|e| e.path());
-            paths.find(|path| follow::file_id(path).is_ok_and(|id| id == followed.id))
-        };
-        for path in [Some(followed.path.clone()), beside()].into_iter().flatten() {
-            match follow::open_regular(&path) {
-                Ok(file) if follow::open_file_id(&file)? == followed.id => {
-                    followed.file = Some(file);
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+        followed.file = match open_known(&followed.path, &followed.id) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let entries = followed.path.parent().and_then(|dir| std::fs::read_dir(dir).ok());
+                let mut paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+                let beside = paths.find(|path| follow::file_id(path).is_ok_and(|id| id == followed.id));
+                Some(open_known(&beside.ok_or(e)?, &followed.id)?)
             }
-        }
-        Err(io::ErrorKind::NotFound.into())
+            opened => Some(opened?),
+        };
+        Ok(())
     }
 
     /// Forgets a file; its position, to be kept for some days.
@@ -345,6 +338,13 @@ impl Followed {
     pub fn hash(&self) -> u32 {
         self.id.hash()
     }
+}
+
+/// # Errors
+/// The kernel's; `NotFound` too where the name leads to another file.
+fn open_known(path: &Path, id: &FileId) -> io::Result<File> {
+    let file = follow::open_regular(path)?;
+    if follow::open_file_id(&file)? == *id { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// The directories of the entries and those that were named beside them, links resolved.

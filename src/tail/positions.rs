@@ -89,7 +89,7 @@ pub struct Remembered {
 /// What is to be kept next.
 #[derive(Debug, Default)]
 pub struct Owed {
-    pub changed: Vec<Position>,
+    pub changed: HashMap<FileId, Position>,
     pub begun: Vec<String>,
     pub forgotten: Vec<FileId>,
 }
@@ -135,7 +135,7 @@ impl Positions {
     }
 
     fn changes_of(&self, owed: &Owed) -> Changes {
-        let positions = owed.changed.iter().map(|p| (position_key(&self.task, &p.id.hex()), Some(p.to_bytes())));
+        let positions = owed.changed.values().map(|p| (position_key(&self.task, &p.id.hex()), Some(p.to_bytes())));
         let begun = owed.begun.iter().map(|p| (begun_key(&self.task, p), Some(p.clone().into_bytes())));
         let forgotten = owed.forgotten.iter().map(|id| (position_key(&self.task, &id.hex()), None));
         forgotten.chain(positions).chain(begun).collect()
@@ -201,7 +201,7 @@ mod tests {
         let (positions, remembered) = Positions::open(store.clone(), "web").unwrap();
         assert!(remembered.positions.is_empty() && remembered.begun.is_empty());
         assert!(positions.offer(&Owed { begun: vec!["/var/log/*".into()], ..Owed::default() }));
-        positions.close(&Owed { changed: all.to_vec(), ..Owed::default() });
+        positions.close(&Owed { changed: all.iter().map(|p| (p.id.clone(), p.clone())).collect(), ..Owed::default() });
         let (other, of_another) = Positions::open(store.clone(), "web2").unwrap();
         assert!(of_another.positions.is_empty());
         other.close(&Owed::default());

@@ -209,8 +209,7 @@ impl Station {
     fn end(&mut self, at: usize) {
         self.dirty.remove(&at);
         if let Some(position) = self.fleet.remove(at) {
-            self.owed.changed.retain(|p| p.id != position.id);
-            self.owed.changed.push(position);
+            self.owed.changed.insert(position.id.clone(), position);
         }
         if self.settings.until == Until::Stopped {
             // The name may lead to another file by now.

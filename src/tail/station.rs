@@ -406,8 +406,7 @@ impl Station {
         for at in self.dirty.drain() {
             if let Some(followed) = self.fleet.get_mut(at) {
                 let position = followed.position();
-                self.owed.changed.retain(|p| p.id != position.id);
-                self.owed.changed.push(position);
+                self.owed.changed.insert(position.id.clone(), position);
             }
         }
     }

@@ -110,7 +110,7 @@ impl Station {
             self.dirty.insert(at);
             self.look_again(at);
         }
-        self.owed.changed.extend(self.fleet.take_lost());
+        self.owed.changed.extend(self.fleet.take_lost().into_iter().map(|p| (p.id.clone(), p)));
         self.owed.forgotten.extend(self.fleet.expire());
         for entry in &self.settings.entries {
             if self.begun.insert(entry.path.clone()) {
