@@ -7,7 +7,7 @@ use crate::course::{Course, Dice, Ground, Outcome, SOON};
 use crate::proxy::{Line, Proxy};
 use crate::support::{Kafka, Order, Running, Tailer};
 
-const RECORDS: usize = 6_000;
+const RECORDS: usize = 4_000;
 /// Slow enough that a fault falls into the flow.
 const LAYOUT: &str = "cluster = \"small\"\nreaders = 2\nrate_limit = 4000\nrotate_size = \"1MiB\"\n\
                       checkpoint_interval = \"300ms\"\n";

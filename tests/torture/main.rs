@@ -56,7 +56,7 @@ const FAULTS: [Fault; 7] = [
     Fault { name: "every-syscall", short: 60, full: 1, needs: &[Part::Kafka, Part::Strace], run: syscalls::run },
     Fault { name: "errno", short: 1, full: 4, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
-    Fault { name: "combined", short: 8, full: 60, needs: &[Part::Kafka, Part::Mount], run: combined::run },
+    Fault { name: "combined", short: 6, full: 60, needs: &[Part::Kafka, Part::Mount], run: combined::run },
     // The last one: it takes the brokers down.
     Fault { name: "broker", short: 6, full: 20, needs: &[Part::Kafka], run: brokers::run },
 ];
