@@ -68,11 +68,7 @@ impl<'s> Daemon<'s> {
     /// The worker that is a child of the supervisor, once there is one other than `not`.
     fn worker(&self, not: i32) -> i32 {
         let pid = self.pid();
-        let children = format!("/proc/{pid}/task/{pid}/children");
-        eventually("a worker", SOON, || {
-            let all = std::fs::read_to_string(&children).unwrap_or_default();
-            all.split_whitespace().filter_map(|child| child.parse().ok()).find(|child| *child != not)
-        })
+        eventually("a worker", SOON, || children(pid).into_iter().find(|child| *child != not))
     }
 
     fn log(&self) -> String {
@@ -93,13 +89,18 @@ impl Drop for Daemon<'_> {
         if self.call("status").words.contains("is running: process")
             && let Some(pid) = text.lines().next().and_then(|line| line.parse().ok())
         {
-            signal(self.worker(0), libc::SIGCONT);
+            children(pid).into_iter().for_each(|child| _ = signal(child, libc::SIGCONT));
             signal(pid, libc::SIGKILL);
         }
         if std::thread::panicking() {
             eprintln!("daemon.log:\n{}", self.log());
         }
     }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    all.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 fn is_gone(pid: i32) -> bool {
@@ -308,7 +309,8 @@ fn of_many_starts_at_once_one_wins() {
 fn a_pid_file_that_nobody_holds_is_stale_whatever_its_number() {
     let site = alone();
     let daemon = Daemon::of(&site);
-    let mut other = Command::new("sleep").arg("1000").spawn().expect("another program");
+    let mut other =
+        Command::new("sleep").arg("300").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sleep");
     for number in [other.id().to_string(), "4194304".into(), "1".into(), "no number".into(), String::new()] {
         std::fs::create_dir_all(site.path("data")).expect("data");
         std::fs::write(daemon.pid_file(), format!("{number}\n")).expect("a pid file");

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use support::{Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
@@ -213,7 +213,7 @@ impl Machine {
                       for d in usr/local var/lib var/log run; do mkdir -p /mnt/$d; mount --bind /mnt/$d /$d; done; \
                       mount --bind /mnt/etc /etc; echo ready; exec sleep 1000";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script]).stdout(std::process::Stdio::piped());
+        command.args(["--mount", "sh", "-c", script]).stdout(Stdio::piped());
         let mut child = command.spawn().expect("unshare");
         let mut said = [0; 6];
         std::io::Read::read_exact(&mut child.stdout.take().expect("its words"), &mut said).expect("ready");
@@ -308,7 +308,8 @@ fn the_init_script_works_with_service_and_update_rc_d() {
     expecting(&made).check(&Seen::at_rest(&out), Order::PerPartition).assert_exact();
 
     // A pid file whose process died, and whose number another program has now.
-    let mut other = Command::new("sleep").arg("1000").spawn().expect("another program");
+    let mut other =
+        Command::new("sleep").arg("300").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sleep");
     let pid_file = "/var/lib/logmill/data/logmill.pid";
     machine.says(&format!("echo {} > {pid_file} && chown logmill: {pid_file}", other.id()), 0, "");
     machine.says("service logmill status", 1, "logmill is dead");
