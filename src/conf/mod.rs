@@ -48,7 +48,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The files and directories that were read: what to watch for a change.
     pub sources: Vec<PathBuf>,
-    /// What [`show`] shows.
+    /// What [`show()`] shows.
     written: Written,
 }
 

@@ -50,7 +50,7 @@ pub fn queues(config: &Config, task: Option<&str>) -> Result<Vec<(String, Queue)
     Ok(tasks.into_iter().zip(stored).filter_map(|(task, stored)| Some((task.name, stored.queue?))).collect())
 }
 
-/// The offsets of tasks whose places are known. It takes [`BROKERS_MAX`] at most, and a moment.
+/// The offsets of tasks whose places are known. It takes `BROKERS_MAX` at most, and a moment.
 pub fn with_ends(tasks: Vec<(Deliver, Stored)>) -> Offsets {
     let deadline = Instant::now() + BROKERS_MAX;
     let mut clusters: Vec<(Cluster, Vec<ends::Task>)> = Vec::new();

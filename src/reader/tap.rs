@@ -35,7 +35,7 @@ struct Shelf {
 }
 
 impl Tap {
-    /// What has been put there since it was asked last, oldest first; from now on, and for [`WANTED_MS`], readers put
+    /// What has been put there since it was asked last, oldest first; from now on, and for `WANTED_MS`, readers put
     /// samples of records there whose value holds `filter`.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! to etcd.
 //!
 //! The watch only tells that the key has changed; what it holds now is read afresh, so a burst of changes costs one
-//! list. A watch is a stream of at most [`WATCH`], taken up again behind the last revision: nothing is missed, and a
+//! list. A watch is a stream of at most `WATCH`, taken up again behind the last revision: nothing is missed, and a
 //! connection that died without a word is noticed in that time.
 //! <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>
 
