@@ -32,6 +32,7 @@
 
 pub mod clerk;
 pub mod cli;
+pub mod commands;
 pub mod conf;
 pub mod console;
 pub mod ctl;

@@ -18,6 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["watch"],
     &["cli", "daemon", "demo", "dry_run", "inspect", "reach"],
     &["verify", "clerk", "console"],
+    &["commands"],
 ];
 
 /// A word, the paths that may hold it all the same, and what to do instead.
