@@ -54,7 +54,9 @@ fn the_old_form_is_answered_with_an_integer_or_a_text() {
     assert_eq!(old("FailureQueueCount"), "0\n");
     let table = old("OffsetChecker");
     assert!(table.starts_with(".---.") && table.contains(&topic) && table.ends_with("'\n"), "{table}");
+    let asked = Instant::now();
     assert_eq!(old("Whatever"), "there is no function Whatever\n");
+    assert!(asked.elapsed() < SILENCE_MAX / 2, "the connection is closed behind the answer");
 }
 
 #[test]

@@ -313,18 +313,22 @@ impl Hall {
             match connection.go_on() {
                 Next::Wait => return,
                 Next::Gone => _ = self.connections.remove(&id),
-                Next::Asked(bytes) => match Asked::parse(&bytes) {
-                    Err((form, what)) => self.reply(id, form.write(&Reply::Error(what))),
-                    Ok(asked) => self.asked(id, asked),
-                },
+                Next::Asked(bytes) => {
+                    let parsed = Asked::parse(&bytes);
+                    let form = parsed.as_ref().map_or_else(|(form, _)| *form, |asked| asked.form);
+                    if form != Form::Json {
+                        connection.close_after_reply();
+                    }
+                    match parsed {
+                        Err((form, what)) => self.reply(id, form.write(&Reply::Error(what))),
+                        Ok(asked) => self.asked(id, asked),
+                    }
+                }
             }
         }
     }
 
     fn asked(&mut self, id: u64, asked: Asked) {
-        if let Some(connection) = self.connections.get_mut(&id).filter(|_| asked.form != Form::Json) {
-            connection.close_after_reply();
-        }
         if asked.request.is_quick() {
             let reply = asked.form.write(&(self.answers)(asked.request));
             self.reply(id, reply);
