@@ -263,7 +263,10 @@ mod tests {
             _ => None,
         };
         assert_eq!(seek("a/b/3 17"), Some((("a/b".into(), 3), Target::Offset(17))));
-        assert_eq!(seek("t/0 1970-01-01T08:00:01+08:00"), Some((("t".into(), 0), Target::Timestamp(1_000))));
+        assert_eq!(
+            seek("t/0 2001-09-09T09:46:40+08:00"),
+            Some((("t".into(), 0), Target::Timestamp(1_000_000_000_000)))
+        );
         for refused in ["t 1", "/1 1", "t/x 1", "t/0 -1", "t/0 earliest", "t/0 yesterday"] {
             assert_eq!(seek(refused), None, "{refused}");
         }

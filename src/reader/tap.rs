@@ -61,8 +61,8 @@ pub struct Tapping {
     shared: Arc<Shared>,
     is_on: bool,
     filter: Option<Finder<'static>>,
-    /// When the second began for which `left` samples remain.
-    second_ms: u64,
+    /// When the second began for which `left` samples remain; `None` before the first.
+    second_ms: Option<u64>,
     left: u32,
     /// The record in hand is a sample.
     is_sample: bool,
@@ -71,7 +71,7 @@ pub struct Tapping {
 
 impl Tapping {
     pub fn new(shared: Arc<Shared>) -> Tapping {
-        Tapping { shared, is_on: false, filter: None, second_ms: 0, left: 0, is_sample: false, line: Vec::new() }
+        Tapping { shared, is_on: false, filter: None, second_ms: None, left: 0, is_sample: false, line: Vec::new() }
     }
 
     /// Once a batch.
@@ -87,10 +87,10 @@ impl Tapping {
             let _ = self.shared.tap.wanted_until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
             return false;
         }
-        if now >= self.second_ms + 1000
+        if self.second_ms.is_none_or(|began| now >= began + 1000)
             && let Ok(shelf) = self.shared.tap.shelf.try_lock()
         {
-            (self.second_ms, self.left) = (now, SAMPLES_PER_SECOND);
+            (self.second_ms, self.left) = (Some(now), SAMPLES_PER_SECOND);
             self.filter = shelf.filter.clone();
         }
         true
