@@ -118,6 +118,8 @@ pub struct Scout {
     complete: bool,
     /// What is wrong at the moment, said once.
     trouble: Option<String>,
+    /// It is that no broker answers.
+    away: bool,
     /// The newest commit to the group has failed, which was said when it began.
     commit_fails: bool,
 }
@@ -138,6 +140,7 @@ impl Scout {
             unbounded: Vec::new(),
             complete: false,
             trouble: None,
+            away: false,
             commit_fails: false,
         })
     }
@@ -310,9 +313,10 @@ impl Scout {
         }
     }
 
-    /// Each trouble is said when it begins and when it is over.
+    /// Each trouble is said when it begins and when it is over; which of the questions gets no answer is no new one.
     fn say(&mut self, result: Result<Vec<String>, FetchError>) {
         let task = &self.settings.task;
+        let was_away = std::mem::replace(&mut self.away, result.is_err());
         let now = match result {
             Ok(missing) if !missing.is_empty() => {
                 Some(format!("waiting for topic {}: it does not exist yet", missing.join(", ")))
@@ -326,7 +330,7 @@ impl Scout {
             Err(e) => Some(format!("{e} (brokers {}); still trying", self.settings.cluster.brokers)),
         };
         match (&self.trouble, &now) {
-            (_, Some(text)) if self.trouble != now => log::warn!("{task}: {text}"),
+            (_, Some(text)) if self.trouble != now && !(was_away && self.away) => log::warn!("{task}: {text}"),
             (Some(_), None) => log::info!("{task}: all topics are there"),
             _ => {}
         }
