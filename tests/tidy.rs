@@ -37,7 +37,7 @@ const BANNED: &[Rule] = &[
 
 /// Where a foreign library may be named: each behind one file or folder.
 const LIBRARIES: &[Rule] = &[
-    ("rdkafka::consumer", &["src/reader/kafka/"], "the face of reader/kafka"),
+    ("rdkafka::consumer", &["src/reader/kafka/", "src/tail/recall.rs"], "the face of reader/kafka"),
     ("rd_kafka_consume", &["src/reader/kafka/"], "the face of reader/kafka"),
     ("rdkafka::producer", &["src/tail/produce", "src/demo"], "the face of tail/produce"),
     ("rd_kafka_produce", &["src/tail/produce"], "the face of tail/produce"),

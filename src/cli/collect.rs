@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use crate::flow::cluster::Cluster;
-use crate::tail::{self, Entry, StartFrom};
+use crate::tail::{self, Entry, ExactlyOnce, StartFrom};
 
 pub const HELP: &str = "\
 Examples:
@@ -50,6 +50,10 @@ pub struct Collect {
     /// Longer lines go out in pieces
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, requires = "follow")]
     pub max_line_bytes: usize,
+    /// Lines and places go out in transactions, the places into this compacted topic: who reads committed records alone
+    /// sees every line once
+    #[arg(long, value_name = "POSITIONS_TOPIC", requires = "follow")]
+    pub exactly_once: Option<String>,
     /// How long a rotated file that does not grow is kept open for whoever still holds it, in seconds
     #[arg(long, value_name = "S", default_value_t = 300, requires = "follow")]
     pub close_delay: u64,
@@ -58,7 +62,9 @@ pub struct Collect {
 impl Collect {
     /// For --follow.
     pub fn settings(&self, cluster: Cluster, entries: Vec<Entry>) -> tail::Settings {
+        let exactly_once = self.exactly_once.clone().map(ExactlyOnce::on_this_host);
         tail::Settings {
+            exactly_once,
             compression: self.compression.clone(),
             start_from: if self.from_end { StartFrom::End } else { StartFrom::Beginning },
             multiline_start: self.multiline_start.clone(),

@@ -56,6 +56,8 @@ pub enum AloneError {
     Dir(String, io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}")]
+    Broken(String),
     #[error("{0} messages were not confirmed")]
     Unconfirmed(usize),
 }
@@ -129,6 +131,9 @@ pub fn follow(settings: Settings, data_dir: &Path) -> Result<Sent, AloneError> {
     };
     thread::spawn("signals", None, stop).map_err(AloneError::Thread)?;
     let outcome = station.run();
+    if let Some(reason) = outcome.broken {
+        return Err(AloneError::Broken(reason));
+    }
     if outcome.unconfirmed > 0 {
         return Err(AloneError::Unconfirmed(outcome.unconfirmed));
     }

@@ -119,7 +119,7 @@ pub struct Cursor {
     kept: Place,
     /// Rises when the content is replaced: stretches of an older era move no place.
     era: u32,
-    /// No newline stands between `next` and here.
+    /// When it was looked at last, no newline stood between `next` and here.
     scanned: u64,
     /// As it was seen last, and the time before.
     size: u64,
@@ -269,6 +269,11 @@ impl Cursor {
         false
     }
 
+    /// Somebody wrote the file: a half line that was looked at may be another by now.
+    pub fn touched(&mut self) {
+        self.scanned = self.next.at;
+    }
+
     /// The file's size now. A smaller one than was read says that it was cut.
     pub fn sized(&mut self, size: u64, now: Instant) -> Option<Loss> {
         self.previous_size = self.size;
@@ -317,11 +322,7 @@ impl Cursor {
             _ if reaches_end && self.paused_long(now) => After::Pause,
             _ => After::More,
         };
-        let before = Before {
-            hole: mark.iter().all(|b| *b == 0),
-            pieces: self.next.pieces,
-            scanned: (self.scanned - self.next.at) as usize,
-        };
+        let before = Before { hole: mark.iter().all(|b| *b == 0), pieces: self.next.pieces };
         let split = split(content, before, after, rules, lines_max, lines);
         if split.consumed == 0 {
             self.scanned = self.next.at + content.len() as u64;

@@ -293,6 +293,16 @@ impl Fleet {
         old
     }
 
+    /// Places that are believed over everything that is known here.
+    pub fn remember(&mut self, remembered: Remembered) {
+        for (id, position) in remembered.positions {
+            match self.by_id.get(&id).copied().and_then(|at| self.get_mut(at)) {
+                Some(followed) => followed.cursor.seek(position.place),
+                None => drop(self.remembered.insert(id, position)),
+            }
+        }
+    }
+
     /// Opens a file, under its name or any other in the same directory.
     ///
     /// # Errors

@@ -30,8 +30,6 @@ pub struct Before {
     pub hole: bool,
     /// Pieces of this line that went out already.
     pub pieces: u32,
-    /// So many of the bytes hold no newline: they were looked at before.
-    pub scanned: usize,
 }
 
 /// What may follow the bytes.
@@ -81,7 +79,7 @@ pub fn split(
     } else if let Some(start) = &rules.multiline_start {
         records(bytes, after, rules, start, lines_max, lines, &mut split);
     } else {
-        single(bytes, before.scanned, after, rules, lines_max, lines, &mut split);
+        single(bytes, after, rules, lines_max, lines, &mut split);
     }
     // What is longer than a line may be, and no line before it: its first piece.
     if lines.is_empty() && split.piece.is_none() && bytes.len() - split.consumed > rules.max_line_bytes {
@@ -93,16 +91,8 @@ pub fn split(
     split
 }
 
-fn single(
-    bytes: &[u8],
-    scanned: usize,
-    after: After,
-    rules: &Rules,
-    lines_max: usize,
-    lines: &mut Vec<(u32, u32)>,
-    split: &mut Split,
-) {
-    let from = scanned.max(split.consumed).min(bytes.len());
+fn single(bytes: &[u8], after: After, rules: &Rules, lines_max: usize, lines: &mut Vec<(u32, u32)>, split: &mut Split) {
+    let from = split.consumed;
     for newline in memchr_iter(b'\n', &bytes[from..]).map(|at| from + at) {
         let length = newline - split.consumed;
         if length > rules.max_line_bytes || lines.len() == lines_max {
@@ -208,8 +198,6 @@ mod tests {
         assert_eq!((lines, split.consumed), (vec!["a\r".into(), String::new(), "bc".into()], 7));
         let (lines, split) = cut(b"a\nrest", Before::default(), After::End, &plain);
         assert_eq!((lines, split.consumed), (vec!["a".into(), "rest".into()], 6));
-        let scanned = Before { scanned: 4, ..Before::default() };
-        assert_eq!(cut(b"rest\n", scanned, After::More, &plain).0, ["rest"]);
     }
 
     #[test]

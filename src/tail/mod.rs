@@ -9,6 +9,7 @@ pub mod alone;
 pub mod cursor;
 pub mod entries;
 pub mod etcd;
+mod exact;
 pub mod fleet;
 pub mod lines;
 pub mod partition;
@@ -17,6 +18,7 @@ pub mod pause;
 pub mod positions;
 pub mod produce;
 mod reading;
+pub mod recall;
 pub mod station;
 mod watching;
 
@@ -55,6 +57,24 @@ pub enum Until {
     Sent,
 }
 
+/// Lines and places go out in transactions: a reader of committed records sees every line once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExactlyOnce {
+    /// A compacted topic; tasks may share it.
+    pub positions_topic: String,
+    /// The same for every start of this task on this host, and for nobody else: a second instance with it ends the
+    /// first one.
+    pub transactional_id: String,
+}
+
+impl ExactlyOnce {
+    /// With an id made of this host's name and the topic's: one task with this topic on this host.
+    pub fn on_this_host(positions_topic: String) -> ExactlyOnce {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        ExactlyOnce { transactional_id: format!("logmill-{}-{positions_topic}", host.trim()), positions_topic }
+    }
+}
+
 /// What a station is built from.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -78,6 +98,8 @@ pub struct Settings {
     /// Longest wait for the last reports when it is told to stop.
     pub stop_timeout: Duration,
     pub until: Until,
+    /// `None`: places are kept in the ledger, and a kill may repeat lines that were not confirmed.
+    pub exactly_once: Option<ExactlyOnce>,
 }
 
 impl Settings {
@@ -98,6 +120,7 @@ impl Settings {
             buffer_bytes: 32 << 20,
             stop_timeout: Duration::from_secs(30),
             until: Until::default(),
+            exactly_once: None,
         }
     }
 }

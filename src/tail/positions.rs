@@ -86,12 +86,46 @@ pub struct Remembered {
     pub begun: Vec<String>,
 }
 
+impl Remembered {
+    /// From what is kept; what is too old, and gone by that, comes beside it.
+    pub fn of(task: &str, kept: impl Iterator<Item = (String, Vec<u8>)>) -> (Remembered, Vec<FileId>) {
+        let (mut remembered, mut old) = (Remembered::default(), Vec::new());
+        let (positions, begun) = (position_key(task, ""), begun_key(task, ""));
+        for (key, value) in kept {
+            if key.starts_with(&begun) {
+                remembered.begun.push(String::from_utf8_lossy(&value).into_owned());
+            } else if key.starts_with(&positions) {
+                match Position::parse(&value) {
+                    Ok(position) if position.is_too_old(clock::now_ms()) => old.push(position.id),
+                    Ok(position) => drop(remembered.positions.insert(position.id.clone(), position)),
+                    Err(e) => log::error!("{task}: the place kept under {key} is not to be read: {e}"),
+                }
+            }
+        }
+        (remembered, old)
+    }
+}
+
 /// What is to be kept next.
 #[derive(Debug, Default)]
 pub struct Owed {
     pub changed: HashMap<FileId, Position>,
     pub begun: Vec<String>,
     pub forgotten: Vec<FileId>,
+}
+
+impl Owed {
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.begun.is_empty() && self.forgotten.is_empty()
+    }
+
+    /// What is written under which key; `None`: what is taken away.
+    pub fn changes(&self, task: &str) -> Changes {
+        let positions = self.changed.values().map(|p| (position_key(task, &p.id.hex()), Some(p.to_bytes())));
+        let begun = self.begun.iter().map(|p| (begun_key(task, p), Some(p.clone().into_bytes())));
+        let forgotten = self.forgotten.iter().map(|id| (position_key(task, &id.hex()), None));
+        forgotten.chain(positions).chain(begun).collect()
+    }
 }
 
 /// The ledger's part for one task. Commits run on a thread of their own, so that no disk stops the reading.
@@ -101,7 +135,8 @@ pub struct Positions {
     thread: Option<JoinHandle<()>>,
 }
 
-type Changes = BTreeMap<String, Option<Vec<u8>>>;
+/// Values by key.
+pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 
 impl Positions {
     /// Reads what is kept; places of files that are gone for more than [`GONE_KEPT`] are forgotten.
@@ -109,18 +144,10 @@ impl Positions {
     /// # Errors
     /// The ledger's.
     pub fn open(store: Arc<Store>, task: &str) -> Result<(Positions, Remembered), StoreError> {
-        let mut remembered = Remembered::default();
-        let mut forgotten = Changes::new();
-        for (key, value) in store.with_prefix(&position_key(task, ""))? {
-            match Position::parse(&value) {
-                Ok(old) if old.is_too_old(clock::now_ms()) => drop(forgotten.insert(key, None)),
-                Ok(position) => drop(remembered.positions.insert(position.id.clone(), position)),
-                Err(e) => log::error!("{task}: the place kept under {key} is not to be read: {e}"),
-            }
-        }
-        let begun = store.with_prefix(&begun_key(task, ""))?;
-        remembered.begun = begun.iter().map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect();
-        store.put_all(&forgotten)?;
+        let mut kept = store.with_prefix(&position_key(task, ""))?;
+        kept.extend(store.with_prefix(&begun_key(task, ""))?);
+        let (remembered, forgotten) = Remembered::of(task, kept.into_iter());
+        store.put_all(&Owed { forgotten, ..Owed::default() }.changes(task))?;
         let (sender, receiver) = bounded(1);
         let body = move || keep(&store, &receiver);
         let thread = thread::spawn("tail-keep", None, body);
@@ -131,21 +158,14 @@ impl Positions {
     /// Hands changes over; false where the thread still works on earlier ones: come again with them.
     pub fn offer(&self, owed: &Owed) -> bool {
         let Some(sender) = &self.changes else { return false };
-        !sender.is_full() && sender.try_send(self.changes_of(owed)).is_ok()
-    }
-
-    fn changes_of(&self, owed: &Owed) -> Changes {
-        let positions = owed.changed.values().map(|p| (position_key(&self.task, &p.id.hex()), Some(p.to_bytes())));
-        let begun = owed.begun.iter().map(|p| (begun_key(&self.task, p), Some(p.clone().into_bytes())));
-        let forgotten = owed.forgotten.iter().map(|id| (position_key(&self.task, &id.hex()), None));
-        forgotten.chain(positions).chain(begun).collect()
+        !sender.is_full() && sender.try_send(owed.changes(&self.task)).is_ok()
     }
 
     /// The last changes; returns when they are committed, or cannot be.
     pub fn close(mut self, owed: &Owed) {
         if let Some(sender) = self.changes.take() {
             // It fails where the thread is gone, which has said why.
-            let _ = sender.send(self.changes_of(owed));
+            let _ = sender.send(owed.changes(&self.task));
         }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -25,7 +25,7 @@ impl Station {
     /// Gives turns while there is memory.
     pub(super) fn read(&mut self) {
         for _ in 0..TURNS {
-            if self.is_full || self.is_stopping() {
+            if !self.may_read() {
                 return;
             }
             let Some(at) = self.ready.pop_front() else { return };
@@ -46,6 +46,8 @@ impl Station {
         match followed.cursor.step(followed.at_end, now) {
             Step::Rest(None) => {}
             Step::Rest(Some(until)) => self.alarms.push(Reverse((until, at))),
+            // Its place is not committed yet: it is looked at again then.
+            Step::End if self.exact.as_ref().is_some_and(|exact| exact.before.contains_key(&at)) => {}
             Step::End => self.end(at),
             Step::AskWriter => self.ask_writer(at, now),
             Step::Read => match self.read_file(at, now) {
@@ -128,6 +130,9 @@ impl Station {
     }
 
     fn send(&mut self, at: usize, head: usize, mark: Mark, split: &super::lines::Split, now: Instant) {
+        if !self.enter_transaction(at) {
+            return;
+        }
         let Station { fleet, producer, lines, settings, topics, .. } = self;
         let Some(followed) = fleet.get_mut(at) else { return };
         let key = settings.entries[followed.entry].key.as_deref().map(str::as_bytes);
@@ -161,6 +166,7 @@ impl Station {
         if let Some(reason) = refused {
             let retry = followed.pause.next(now);
             followed.cursor.refused(chunk, retry);
+            self.exact.iter_mut().for_each(|exact| exact.has_failed = true);
             let topic = settings.entries[followed.entry].topic.clone();
             self.say(format!("topic {topic} takes no lines: {reason}; they are tried again"));
         }

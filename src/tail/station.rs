@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use super::cursor::{Cursor, Phase, Place};
+use super::exact::Exact;
 use super::fleet::{Fleet, Followed, entry_of, real_roots, same_road};
 use super::lines::Rules;
 use super::patterns::Pattern;
@@ -55,6 +56,8 @@ pub struct Outcome {
     pub unconfirmed: usize,
     /// Names that were not followed, with the reason.
     pub refused: Vec<(PathBuf, String)>,
+    /// Why it ended before it was told.
+    pub broken: Option<String>,
 }
 
 /// One task's files, and the way from them to its topics.
@@ -91,7 +94,10 @@ pub struct Station {
     pub(super) lines: Vec<(u32, u32)>,
     pause: Pause,
     /// Until when the last reports are waited for.
-    stopping: Option<Instant>,
+    pub(super) stopping: Option<Instant>,
+    /// Exactly once, where that is asked for.
+    pub(super) exact: Option<Exact>,
+    pub(super) broken: Option<String>,
     said: String,
 }
 
@@ -111,9 +117,10 @@ impl Station {
             buffer_bytes: settings.buffer_bytes,
             read_bytes: settings.max_line_bytes.max(super::reading::READ_LEAST) + super::reading::READ_MORE,
             batch_bytes: produce::BATCH_BYTES,
+            transactional_id: settings.exactly_once.as_ref().map(|exact| exact.transactional_id.clone()),
         };
         let producer = Producer::open(&produce, &bell)?;
-        let (positions, remembered) = match store {
+        let (positions, remembered) = match store.filter(|_| settings.exactly_once.is_none()) {
             Some(store) => Positions::open(store, &settings.task).map(|(p, r)| (Some(p), r))?,
             None => (None, Remembered::default()),
         };
@@ -149,6 +156,8 @@ impl Station {
             lines: Vec::new(),
             pause: Pause::default(),
             stopping: None,
+            exact: settings.exactly_once.clone().map(Exact::new),
+            broken: None,
             said: String::new(),
             settings,
         };
@@ -159,6 +168,9 @@ impl Station {
     /// Until it is told to stop, or all is sent where that is asked for.
     pub fn run(mut self) -> Outcome {
         self.open_dirs();
+        if !self.begin_exact() {
+            return self.close();
+        }
         self.look();
         while !self.is_over() {
             self.wait();
@@ -167,6 +179,7 @@ impl Station {
             self.take_reports();
             self.ring_alarms();
             self.read();
+            self.settle_transaction();
             self.keep();
             self.totals.beat_ms.store(clock::now_ms(), Ordering::Relaxed);
         }
@@ -174,10 +187,16 @@ impl Station {
     }
 
     fn is_over(&self) -> bool {
+        let is_settled = self.exact.as_ref().is_none_or(|exact| exact.phase == super::exact::Phase::Idle);
         match self.stopping {
-            Some(deadline) => self.producer.in_flight() == 0 || Instant::now() >= deadline,
-            None => self.settings.until == Until::Sent && self.fleet.is_empty(),
+            _ if self.broken.is_some() => true,
+            Some(deadline) => self.producer.in_flight() == 0 && is_settled || Instant::now() >= deadline,
+            None => is_settled && self.settings.until == Until::Sent && self.fleet.is_empty(),
         }
+    }
+
+    pub(super) fn may_read(&self) -> bool {
+        !self.is_full && self.stopping.is_none() && self.exact.as_ref().is_none_or(Exact::may_read)
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -185,14 +204,16 @@ impl Station {
     }
 
     fn wait(&self) {
-        let may_read = !self.ready.is_empty() && !self.is_full && self.stopping.is_none();
-        if may_read {
+        if !self.ready.is_empty() && self.may_read() {
             return;
         }
         let now = Instant::now();
         let mut until = (now + BEAT).min(self.look_at);
         if !self.dirty.is_empty() {
             until = until.min(self.keep_at);
+        }
+        if let Some(at) = self.exact.as_ref().and_then(Exact::closes_at) {
+            until = until.min(at);
         }
         if let Some(Reverse((at, _))) = self.alarms.peek() {
             until = until.min(*at);
@@ -204,7 +225,7 @@ impl Station {
         }
     }
 
-    fn take_orders(&mut self) {
+    pub(super) fn take_orders(&mut self) {
         self.bell.hush();
         while let Ok(order) = self.orders.try_recv() {
             // An answer that nobody waits for any more is no fault.
@@ -295,6 +316,27 @@ impl Station {
     }
 
     fn take_reports(&mut self) {
+        let (too_large, refused) = self.absorb_reports();
+        if too_large {
+            self.produce.batch_bytes = (self.produce.batch_bytes / 2).max(MESSAGE_LEAST);
+            self.rules.max_line_bytes = self.rules.max_line_bytes.min(self.produce.batch_bytes);
+        }
+        if !refused.is_empty() {
+            let smaller = format!("; from now on batches have at most {} bytes", self.produce.batch_bytes);
+            let more = if too_large { smaller.as_str() } else { "" };
+            self.say(format!("lines were refused and are sent again: {refused}{more}"));
+        }
+        if let Some(trouble) = self.producer.take_trouble() {
+            self.say(format!("reading goes on when the buffer empties: {trouble}"));
+        }
+        let fatal = self.producer.fatal().map(str::to_owned).or_else(|| too_large.then_some(refused));
+        if let Some(reason) = fatal {
+            self.start_over(reason);
+        }
+    }
+
+    /// What became of lines goes to their files; whether messages were too large, and why lines were refused.
+    pub(super) fn absorb_reports(&mut self) -> (bool, String) {
         let now = Instant::now();
         let (mut too_large, mut refused) = (false, String::new());
         let Station { producer, fleet, chunk_files, dirty, ready, totals, is_full, .. } = self;
@@ -314,21 +356,10 @@ impl Station {
                 ready.push_back(at);
             }
         });
-        if too_large {
-            self.produce.batch_bytes = (self.produce.batch_bytes / 2).max(MESSAGE_LEAST);
-            self.rules.max_line_bytes = self.rules.max_line_bytes.min(self.produce.batch_bytes);
-            refused = format!("{refused}; from now on batches have at most {} bytes", self.produce.batch_bytes);
+        if let Some(exact) = &mut self.exact {
+            exact.has_failed |= !refused.is_empty() || self.producer.take_put_failure();
         }
-        if !refused.is_empty() {
-            self.say(format!("lines were refused and are sent again: {refused}"));
-        }
-        if let Some(trouble) = self.producer.take_trouble() {
-            self.say(format!("reading goes on when the buffer empties: {trouble}"));
-        }
-        let fatal = self.producer.fatal().map(str::to_owned);
-        if too_large || fatal.is_some() {
-            self.renew_producer(&fatal.unwrap_or(refused));
-        }
+        (too_large, refused)
     }
 
     /// Says it once, until something else is to be said.
@@ -340,7 +371,7 @@ impl Station {
     }
 
     /// A new producer; everything goes on from its last confirmed line.
-    fn renew_producer(&mut self, why: &str) {
+    pub(super) fn renew_producer(&mut self, why: &str) {
         let wait = self.pause.next(Instant::now()) - Instant::now();
         log::error!("{}: the producer starts anew after {} ms: {why}", self.settings.task, wait.as_millis());
         std::thread::sleep(wait);
@@ -352,11 +383,11 @@ impl Station {
             log::error!("{}: {e}", self.settings.task);
         }
         self.is_full = false;
+        self.begin_exact();
         for at in 0..self.fleet.files.len() {
             if let Some(followed) = self.fleet.get_mut(at) {
                 followed.cursor.forget_flight();
-                followed.at_end = false;
-                self.make_ready(at);
+                self.look_again(at);
             }
         }
     }
@@ -389,20 +420,19 @@ impl Station {
 
     fn keep(&mut self) {
         let now = Instant::now();
-        if now < self.keep_at {
+        if now < self.keep_at || self.exact.is_some() {
             return;
         }
         self.keep_at = now + KEEP;
         self.owe();
-        let owes = !self.owed.changed.is_empty() || !self.owed.begun.is_empty() || !self.owed.forgotten.is_empty();
         match &self.positions {
-            Some(positions) if owes && positions.offer(&self.owed) => self.owed = Owed::default(),
+            Some(positions) if !self.owed.is_empty() && positions.offer(&self.owed) => self.owed = Owed::default(),
             Some(_) => {}
             None => self.owed = Owed::default(),
         }
     }
 
-    fn owe(&mut self) {
+    pub(super) fn owe(&mut self) {
         for at in self.dirty.drain() {
             if let Some(followed) = self.fleet.get_mut(at) {
                 let position = followed.position();
@@ -417,7 +447,7 @@ impl Station {
             positions.close(&self.owed);
         }
         let refused = self.fleet.refused().map(|(path, reason)| (path.clone(), reason.clone())).collect();
-        Outcome { unconfirmed: self.producer.in_flight(), refused }
+        Outcome { unconfirmed: self.producer.in_flight(), refused, broken: self.broken }
     }
 }
 

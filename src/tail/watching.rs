@@ -50,7 +50,7 @@ impl Station {
         for change in changes {
             match change {
                 Change::Written(path) => match self.fleet.at_path(&path) {
-                    Some(at) => self.look_again(at),
+                    Some(at) => self.written(at),
                     None => self.met(&path, now),
                 },
                 Change::Named(path) => self.met(&path, now),
@@ -61,6 +61,11 @@ impl Station {
                 }
             }
         }
+    }
+
+    fn written(&mut self, at: usize) {
+        self.fleet.get_mut(at).into_iter().for_each(|followed| followed.cursor.touched());
+        self.look_again(at);
     }
 
     /// A name was given or taken.

@@ -12,6 +12,7 @@ pub struct Verdict {
     /// Lines of files that still stand, (sheet, number).
     pub lost: Vec<(usize, u64)>,
     pub doubled: u64,
+    pub first_doubled: Option<(usize, u64)>,
     pub out_of_order: Vec<(usize, u64)>,
     /// Lines that were cut or deleted before they were read; the program has named each of these stretches.
     pub destroyed: u64,
@@ -36,6 +37,7 @@ impl Verdict {
                         order.push(mark);
                     } else {
                         verdict.doubled += 1;
+                        verdict.first_doubled.get_or_insert(mark);
                     }
                 }
                 None => verdict.strangers.push(String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned()),
@@ -99,6 +101,9 @@ impl fmt::Display for Verdict {
             self.holes,
             self.untold.len(),
         )?;
+        if let Some(mark) = self.first_doubled {
+            write!(out, "\n  the first that came twice: {mark:?}")?;
+        }
         for (what, marks) in [("lost", &self.lost), ("out of order", &self.out_of_order)] {
             if !marks.is_empty() {
                 write!(out, "\n  {what}, at first {:?}", &marks[..marks.len().min(10)])?;

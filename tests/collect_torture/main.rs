@@ -28,6 +28,8 @@ usage: tools/torture-collect [--seed N] [COURSE [SECONDS]]...
   --calm [S]      rotation, cuts and deletions under a program that runs through: nothing may be sent twice
   --kill9 [S]     kill -9 at random moments, rotation while it is down
   --broker [S]    the same, and the broker stands still or dies in between
+  --exact [S]     kill -9 with transactions: who reads committed records sees every line once
+  --exact-broker [S]  the same, and the broker stands still or dies in between
 
 A seed repeats the writer's choices. Without a course: a short version of each.
 ";
@@ -47,12 +49,16 @@ struct Course {
     short_s: u64,
     kills: bool,
     stops_broker: bool,
+    /// With transactions: nothing may come twice.
+    is_exact: bool,
 }
 
-const COURSES: [Course; 3] = [
-    Course { name: "calm", short_s: 10, kills: false, stops_broker: false },
-    Course { name: "kill9", short_s: 25, kills: true, stops_broker: false },
-    Course { name: "broker", short_s: 25, kills: true, stops_broker: true },
+const COURSES: [Course; 5] = [
+    Course { name: "calm", short_s: 10, kills: false, stops_broker: false, is_exact: false },
+    Course { name: "kill9", short_s: 25, kills: true, stops_broker: false, is_exact: false },
+    Course { name: "broker", short_s: 25, kills: true, stops_broker: true, is_exact: false },
+    Course { name: "exact", short_s: 25, kills: true, stops_broker: false, is_exact: true },
+    Course { name: "exact-broker", short_s: 25, kills: true, stops_broker: true, is_exact: true },
 ];
 
 fn main() -> ExitCode {
@@ -80,8 +86,8 @@ fn main() -> ExitCode {
         let seconds = number(course.name).flatten().unwrap_or(course.short_s);
         let verdict = run(kafka, course, seed, Duration::from_secs(seconds));
         println!("{}: {verdict}", course.name);
-        // What is sent twice was not confirmed before a kill; nothing kills a calm run.
-        if !verdict.is_good() || !course.kills && verdict.doubled > 0 {
+        // What is sent twice was not confirmed before a kill; nothing kills a calm run, and transactions undo it.
+        if !verdict.is_good() || (!course.kills || course.is_exact) && verdict.doubled > 0 {
             failed += 1;
         }
     }
@@ -123,6 +129,8 @@ struct Ground<'k> {
     kafka: &'k Kafka,
     dir: TempDir,
     topic: String,
+    /// The topic of places.
+    places: Option<String>,
 }
 
 impl Ground<'_> {
@@ -134,6 +142,9 @@ impl Ground<'_> {
         let mut program = Command::new(env!("CARGO_BIN_EXE_logmill"));
         program.args(["collect", "--brokers", self.kafka.bootstrap(), "--follow"]).arg(self.path("logs/*.log*"));
         program.arg(&self.topic).arg("--data-dir").arg(self.path("data")).args(["--close-delay", "2"]);
+        if let Some(places) = &self.places {
+            program.args(["--exactly-once", places]);
+        }
         Running::start(program, self.path("log"))
     }
 
@@ -149,7 +160,10 @@ impl Ground<'_> {
 
 fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let ground = Ground { kafka, dir, topic: kafka.create_topic(course.name, PARTITIONS) };
+    let topic = kafka.create_topic(course.name, PARTITIONS);
+    let compact = [("cleanup.policy", "compact")];
+    let places = course.is_exact.then(|| kafka.create_topic_with("places", 2, &compact));
+    let ground = Ground { kafka, dir, topic, places };
     std::fs::create_dir(ground.path("logs")).expect("a directory");
     let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed));
     let is_over = AtomicBool::new(false);
@@ -161,7 +175,8 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
                 std::thread::sleep(REST);
             }
         });
-        let seen = |at| scribble.lock().expect("the writer").seen = Some(at);
+        // In transactions what was seen is remembered when a broker says so, and not at any known time.
+        let seen = |at| scribble.lock().expect("the writer").seen = Some(at).filter(|_| !course.is_exact);
         let troubled = on_a_thread(|| trouble(&ground, course, &mut Dice(seed), Instant::now() + time, &seen));
         is_over.store(true, Ordering::Relaxed);
         kills = troubled.expect("the trouble goes through");
@@ -170,7 +185,7 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     scribble.finish();
     println!("{}: {kills} kills; the writer: {:?}", course.name, scribble.counts);
     let verdict = at_the_end(&ground, &scribble);
-    if !verdict.is_good() {
+    if !verdict.is_good() || course.is_exact && verdict.doubled > 0 {
         println!("kept for a look: {}", ground.dir.path().display());
         std::mem::forget(ground.dir);
     }

@@ -56,6 +56,7 @@ fn pairs(settings: &Settings) -> Vec<(String, String)> {
     all.push(("message.max.bytes".into(), (settings.read_bytes + MESSAGE_OVERHEAD).to_string()));
     all.extend(settings.cluster.librdkafka.iter().cloned());
     all.push(("bootstrap.servers".into(), settings.cluster.brokers.clone()));
+    all.extend(settings.transactional_id.iter().map(|id| ("transactional.id".into(), id.clone())));
     all.extend(FIXED.iter().map(pair));
     all
 }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod conf;
+mod transaction;
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -16,6 +17,7 @@ use crate::flow::cluster::Cluster;
 use crate::sys::follow::Bell;
 use crate::sys::slabs::Slabs;
 use conf::{c_string, error_text, text};
+pub use transaction::Undone;
 
 /// Messages that may be with librdkafka, some 200 bytes each beside their lines.
 pub const MESSAGES_MAX: usize = 100_000;
@@ -36,6 +38,7 @@ pub struct Settings {
     pub read_bytes: usize,
     /// Bytes of a batch before compression.
     pub batch_bytes: usize,
+    pub transactional_id: Option<String>,
 }
 
 /// Why lines cannot be produced.
@@ -99,6 +102,8 @@ pub struct Producer {
     held: usize,
     batch: Vec<rd::rd_kafka_message_t>,
     fatal: Option<String>,
+    /// A record that is no line was not delivered.
+    put_failed: bool,
     trouble: Option<String>,
 }
 
@@ -155,6 +160,7 @@ impl Producer {
                 held: 0,
                 batch: Vec::new(),
                 fatal: None,
+                put_failed: false,
                 trouble: None,
             })
         }
@@ -355,6 +361,11 @@ impl Producer {
             let message = unsafe { rd::rd_kafka_event_message_next(event).as_ref() };
             let Some(m) = message else { break };
             let chunk = m._private as u64 as u32;
+            if chunk == OF_NO_CHUNK {
+                self.held -= 1;
+                self.put_failed |= m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+                continue;
+            }
             let (start, error) = (m.payload.cast_const().cast::<u8>(), m.err);
             let gap = self.chunks[chunk as usize].gap;
             match &mut run {
@@ -422,6 +433,24 @@ impl Producer {
         self.fatal.as_deref()
     }
 
+    /// Has a record that is no line failed since the last call?
+    pub fn take_put_failure(&mut self) -> bool {
+        std::mem::take(&mut self.put_failed)
+    }
+
+    /// Another producer has taken the transactional id over.
+    pub fn is_fenced(&self) -> bool {
+        use rd::rd_kafka_resp_err_t as e;
+        // SAFETY: the handle is ours, and no text is asked for.
+        let code = unsafe { rd::rd_kafka_fatal_error(self.rk, std::ptr::null_mut(), 0) };
+        matches!(
+            code,
+            e::RD_KAFKA_RESP_ERR__FENCED
+                | e::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+                | e::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+        )
+    }
+
     /// The newest trouble that librdkafka mends by itself.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take()
@@ -449,6 +478,8 @@ struct Run {
     error: rd::rd_kafka_resp_err_t,
 }
 
+/// In place of a chunk's number: the message is no line.
+const OF_NO_CHUNK: u32 = u32::MAX;
 /// librdkafka's word for "no partition was chosen".
 const UNASSIGNED: i32 = -1;
 

@@ -1,0 +1,104 @@
+//! Transactions: lines and the places up to which they were read become visible together, or not at all.
+
+use std::ffi::c_void;
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+
+use super::conf::{error_text, text};
+use super::{OF_NO_CHUNK, Producer, UNASSIGNED};
+
+/// Why a step of a transaction was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// Not yet: the same call goes on with it.
+    Again(String),
+    /// The transaction must be aborted.
+    Abort(String),
+    /// This producer is at its end.
+    Fatal(String),
+}
+
+impl Producer {
+    /// Takes the transactional id over: what another instance has open is aborted, and that one is fenced off.
+    ///
+    /// # Errors
+    /// No broker answers within the time, or none may be asked.
+    pub fn init_transactions(&mut self, most: Duration) -> Result<(), Undone> {
+        // SAFETY: the handle is ours.
+        told(unsafe { rd::rd_kafka_init_transactions(self.rk, millis(most)) })
+    }
+
+    /// # Errors
+    /// One is open, or this producer is at its end.
+    pub fn begin_transaction(&mut self) -> Result<(), Undone> {
+        // SAFETY: the handle is ours.
+        told(unsafe { rd::rd_kafka_begin_transaction(self.rk) })
+    }
+
+    /// Everything that was sent must have been reported before.
+    ///
+    /// # Errors
+    /// It is not committed, or not known to be.
+    pub fn commit_transaction(&mut self, most: Duration) -> Result<(), Undone> {
+        // SAFETY: the handle is ours.
+        told(unsafe { rd::rd_kafka_commit_transaction(self.rk, millis(most)) })
+    }
+
+    /// # Errors
+    /// It is not aborted yet.
+    pub fn abort_transaction(&mut self, most: Duration) -> Result<(), Undone> {
+        // SAFETY: the handle is ours.
+        told(unsafe { rd::rd_kafka_abort_transaction(self.rk, millis(most)) })
+    }
+
+    /// Sends a copy of a record that is no line; `None` takes the key's value away.
+    ///
+    /// # Errors
+    /// librdkafka's.
+    pub fn put(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let (bytes, length) = value.map_or((std::ptr::null(), 0), |v| (v.as_ptr(), v.len()));
+        let hash = super::super::partition::key_hash(key);
+        let opaque = (u64::from(hash) << 32 | u64::from(OF_NO_CHUNK)) as *mut c_void;
+        // SAFETY: value and key are copied.
+        let rc = unsafe {
+            rd::rd_kafka_produce(
+                self.topics[topic].rkt,
+                UNASSIGNED,
+                rd::RD_KAFKA_MSG_F_COPY,
+                bytes.cast_mut().cast(),
+                length,
+                key.as_ptr().cast(),
+                key.len(),
+                opaque,
+            )
+        };
+        if rc == 0 {
+            self.held += 1;
+            return Ok(());
+        }
+        // SAFETY: the error of this thread's last call.
+        Err(error_text(unsafe { rd::rd_kafka_last_error() }))
+    }
+}
+
+fn millis(time: Duration) -> i32 {
+    time.as_millis().min(i32::MAX as u128) as i32
+}
+
+fn told(error: *mut rd::rd_kafka_error_t) -> Result<(), Undone> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: an error of ours, destroyed once, after the last look at it.
+    unsafe {
+        let reason = text(rd::rd_kafka_error_string(error));
+        let undone = match (rd::rd_kafka_error_is_fatal(error), rd::rd_kafka_error_txn_requires_abort(error)) {
+            (0, 0) if rd::rd_kafka_error_is_retriable(error) != 0 => Undone::Again(reason),
+            (0, abort) if abort != 0 => Undone::Abort(reason),
+            _ => Undone::Fatal(reason),
+        };
+        rd::rd_kafka_error_destroy(error);
+        Err(undone)
+    }
+}
