@@ -49,7 +49,11 @@ impl Course {
     }
 
     fn start(&mut self) {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_logmill"));
+        self.start_as(Command::new(env!("CARGO_BIN_EXE_logmill")));
+    }
+
+    /// The program below another one, which takes its command line.
+    fn start_as(&mut self, mut program: Command) {
         program.args(["collect", "--brokers", kafka().bootstrap(), "--follow"]).arg(self.path(self.pattern));
         program.arg(&self.topic).arg("--data-dir").arg(self.dir.path().join("data")).args(&self.options);
         program.env("RUST_LOG", "debug");
@@ -447,6 +451,29 @@ fn transactions_keep_lines_and_places_together() {
     assert_eq!(first.wait(SOON).code(), Some(1));
     assert!(course.log().contains("another instance has taken the transactional id"), "{}", course.log());
     drop(second);
+}
+
+/// In a namespace where this user may watch two directories, and there are four.
+#[test]
+fn without_watches_files_are_looked_at_and_it_is_said() {
+    if left_out(&[Part::Kafka, Part::Mount]) {
+        return;
+    }
+    let mut course = Course::new("**/*.log", &[]);
+    for name in ["a.log", "x/b.log", "y/c.log", "z/d.log"] {
+        course.write(name, "1\n");
+    }
+    let mut program = Command::new("unshare");
+    let script = "echo 2 >/proc/sys/user/max_inotify_watches && exec \"$@\"";
+    program.args(["--user", "--map-root-user", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_logmill")]);
+    course.start_as(program);
+    course.await_log("cannot be watched");
+    course.await_lines(4);
+    course.write("z/d.log", "2\n");
+    course.write("z/new/e.log", "1\n");
+    course.await_lines(6);
+    course.stop();
+    assert_eq!(course.sorted(), ["1", "1", "1", "1", "1", "2"], "{}", course.log());
 }
 
 #[test]
