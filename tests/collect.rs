@@ -453,6 +453,44 @@ fn transactions_keep_lines_and_places_together() {
     drop(second);
 }
 
+/// A topic that takes less than a batch, and less than a line: both become smaller until it takes them.
+#[test]
+fn what_a_topic_finds_too_large_goes_in_smaller_parts() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut course = Course::new("*.log", &[]);
+    course.topic = kafka().create_topic_with("small", PARTITIONS, &[("max.message.bytes", "20000")]);
+    let mut seed = 1u64;
+    let mut noise = |length: usize| -> String {
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + (seed >> 33) as u8 % 90)
+        };
+        (0..length).map(|_| next()).collect()
+    };
+    let lines: Vec<String> = (0..200).map(|_| noise(5_000)).collect();
+    let long = noise(50_000);
+    course.write("a.log", lines.join("\n") + "\n" + &long + "\n");
+    course.start();
+    let topic = course.topic.clone();
+    let came = || kafka().values_with(&topic, "logmill-piece");
+    let deadline = std::time::Instant::now() + SOON;
+    let is_whole = |came: &[(Vec<u8>, String)]| came.iter().any(|(_, header)| header.ends_with("last"));
+    while !is_whole(&came()) {
+        assert!(std::time::Instant::now() < deadline, "{}", course.log());
+    }
+    course.stop();
+    let came = came();
+    for line in &lines {
+        assert!(came.iter().any(|(value, header)| value == line.as_bytes() && header.is_empty()), "{}", course.log());
+    }
+    let from = came.iter().rposition(|(_, header)| header == "1").expect("a first piece");
+    let pieces = came[from..].iter().filter(|(_, header)| !header.is_empty());
+    let joined: Vec<u8> = pieces.flat_map(|(value, _)| value.clone()).collect();
+    assert!(joined == long.as_bytes(), "{} bytes", joined.len());
+}
+
 /// In a namespace where this user may watch two directories, and there are four.
 #[test]
 fn without_watches_files_are_looked_at_and_it_is_said() {
