@@ -116,7 +116,7 @@ impl Settings {
             max_line_bytes: 1 << 20,
             multiline_start: None,
             close_delay: Duration::from_secs(300),
-            poll_interval: Duration::from_secs(10),
+            poll_interval: Duration::from_secs(20),
             buffer_bytes: 32 << 20,
             stop_timeout: Duration::from_secs(30),
             until: Until::default(),
