@@ -158,7 +158,7 @@ impl MapSet {
             writers: shape.writers,
             ring_size: shape.ring_size,
         };
-        std::fs::write(dir.join(PROGRAM), concat!("logmill ", env!("CARGO_PKG_VERSION"), "\n"))?;
+        file::write_private(&dir.join(PROGRAM), concat!("logmill ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())?;
         let set_id = contents.set_id;
         let mut set = MapSet { dir, shape, set_id, rings: Vec::new(), slots: Vec::new(), are_originals: true };
         for index in 0..shape.readers {
@@ -199,7 +199,7 @@ impl MapSet {
     /// # Errors
     /// The kernel's.
     pub fn note_rest(&self, checkpoint: u64) -> io::Result<()> {
-        std::fs::write(self.dir.join(REST), format!("{checkpoint}\n"))
+        file::write_private(&self.dir.join(REST), format!("{checkpoint}\n").as_bytes()).map(drop)
     }
 
     /// To be called before anything is published again.

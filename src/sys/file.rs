@@ -330,17 +330,21 @@ pub fn sync_filesystem(file: &File) -> io::Result<()> {
 /// The kernel's.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let next = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PRIVATE_FILE_MODE)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&next)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    write_private(&next, bytes)?.sync_all()?;
     std::fs::rename(&next, path)?;
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Writes a small file of our own; nothing is synced.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(PRIVATE_FILE_MODE).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// An advisory lock that lives as long as this value; the file names its holder.
