@@ -1,0 +1,152 @@
+//! One run of one program: how long, how much processor time, how much memory.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::Fault;
+
+const LONGEST: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The directory in which all happens; gone at the end.
+pub struct Place(tempfile::TempDir);
+
+impl Place {
+    pub fn new(dir: Option<&Path>) -> io::Result<Place> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("logmill-bench-");
+        match dir {
+            Some(dir) => builder.tempdir_in(dir),
+            None => builder.tempdir(),
+        }
+        .map(Place)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+/// When a run has done its work.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// It ends by itself.
+    Exit,
+    /// This many bytes stand below its directory; then it is told to end.
+    Bytes(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub seconds: f64,
+    /// User and system time of the process and what it waited for.
+    pub cpu_s: f64,
+    /// Largest resident set; for logmill its rings, which are mapped files, included.
+    pub rss_bytes: u64,
+    pub written_bytes: u64,
+    pub records: u64,
+}
+
+impl Run {
+    pub fn cpu_us(&self) -> f64 {
+        self.cpu_s * 1e6 / self.records as f64
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.records as f64 / self.seconds
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, mib) = (self.per_second() / 1e6, self.rss_bytes >> 20);
+        write!(f, "{:.2} CPU-us/record, {rate:.2} M records/s, {mib} MiB", self.cpu_us())
+    }
+}
+
+/// Runs a program whose output goes below `out`, from an empty directory on.
+///
+/// # Errors
+/// It cannot be started, fails, or is not done in ten minutes.
+pub fn run(command: &mut Command, out: &Path, until: Until, records: u64) -> Result<Run, Fault> {
+    // What earlier runs left to be written back is not to be paid by this one.
+    // SAFETY: sync(2) takes nothing and returns nothing.
+    unsafe { libc::sync() };
+    let log = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    let begin = Instant::now();
+    let child = command.spawn().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
+    let ended = match until {
+        Until::Exit => reap(&child, begin)?,
+        Until::Bytes(bytes) => {
+            while bytes_below(out) < bytes {
+                if begin.elapsed() > LONGEST {
+                    end(&child, libc::SIGKILL);
+                    return Err(
+                        format!("{:?}: {} of {bytes} bytes after ten minutes", command, bytes_below(out)).into()
+                    );
+                }
+                sleep(LOOK);
+            }
+            let seconds = begin.elapsed().as_secs_f64();
+            end(&child, libc::SIGTERM);
+            Ended { seconds, ..reap(&child, begin)? }
+        }
+    };
+    if let (Until::Exit, false) = (until, ended.succeeded) {
+        return Err(format!("{command:?} failed: {}", last_words(log)).into());
+    }
+    let Ended { seconds, cpu_s, rss_bytes, .. } = ended;
+    Ok(Run { seconds, cpu_s, rss_bytes, written_bytes: bytes_below(out), records })
+}
+
+struct Ended {
+    seconds: f64,
+    cpu_s: f64,
+    rss_bytes: u64,
+    succeeded: bool,
+}
+
+fn reap(child: &Child, begin: Instant) -> Result<Ended, Fault> {
+    // SAFETY: a struct of plain numbers.
+    let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
+    // SAFETY: our child, which nobody else waits for, and two values of ours.
+    let pid = unsafe { libc::wait4(child.id() as i32, &raw mut status, 0, &raw mut usage) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok(Ended {
+        seconds: begin.elapsed().as_secs_f64(),
+        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        rss_bytes: usage.ru_maxrss as u64 * 1024,
+        succeeded: libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+    })
+}
+
+fn end(child: &Child, signal: i32) {
+    // SAFETY: our child, not yet waited for: the number is still its own.
+    unsafe { libc::kill(child.id() as i32, signal) };
+}
+
+fn last_words(mut log: std::fs::File) -> String {
+    use std::io::{Read, Seek};
+    let mut words = String::new();
+    let read = log.rewind().and_then(|()| log.read_to_string(&mut words));
+    let from = words.len().saturating_sub(2000);
+    read.map_or_else(|e| e.to_string(), |_| words.get(from..).unwrap_or_default().to_string())
+}
+
+/// Of all files below a directory, or of a file.
+pub fn bytes_below(path: &Path) -> u64 {
+    let Ok(meta) = path.metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| bytes_below(&entry.path())).sum()
+}
