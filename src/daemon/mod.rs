@@ -4,7 +4,6 @@
 //! One rule says who lives: the lock on the pid file below `data_dir`, held by the supervisor. The working directory
 //! stays what it was, so that relative paths mean the same to all three.
 
-mod pause;
 mod pid_file;
 mod supervisor;
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::pause::{DEATHS_MAX, Deaths};
 use super::pid_file::PidFile;
 use super::{STOP_MORE, Settings};
+use crate::flow::backoff::Backoff;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{process, thread};
 use crate::watch::{self, Alert, Code};
@@ -27,6 +27,8 @@ const SUPERVISED: &str = "--supervised";
 const EVENTS_MAX: usize = 64;
 /// Bytes of a worker's words that are kept.
 const WORDS_MAX: u64 = 64 << 10;
+/// Deaths in a row after which a worker is given up: enough to park three deadly records, each after its third death.
+const DEATHS_MAX: u32 = 10;
 /// Deaths that follow each other closely are one alert.
 const ALERT_EVERY: Duration = Duration::from_secs(60);
 /// Longest wait for the last words of a worker that is dead.
@@ -105,7 +107,7 @@ impl Supervisor<'_> {
 
     /// From worker to worker.
     fn lead(&mut self) -> Result<(), String> {
-        let mut deaths = Deaths::default();
+        let mut deaths = Backoff::default();
         loop {
             let end = self.worker().map_err(|e| format!("error: cannot start a worker: {e}"))?;
             let words = end.words.trim();
@@ -123,12 +125,13 @@ impl Supervisor<'_> {
             if self.front.is_some() && end.status.code().is_some() {
                 return Err(words.into());
             }
-            let Some(pause) = deaths.count(end.well.unwrap_or_default()) else {
+            let pause = deaths.after(end.well.unwrap_or_default());
+            if deaths.in_a_row >= DEATHS_MAX {
                 let words = format!("given up: it died {DEATHS_MAX} times in a row, at last so: {how}");
                 // The last word: it has to be told before the end.
                 self.alert(&words).map(|teller| teller.join());
                 return Err(words);
-            };
+            }
             let nth = deaths.in_a_row;
             let words =
                 format!("the worker died, {nth} of at most {DEATHS_MAX} times in a row: {how}; again in {pause:?}");

@@ -1,5 +1,6 @@
 //! The nouns that travel: what every station knows and none owns.
 
+pub mod backoff;
 pub mod clock;
 pub mod cluster;
 pub mod gauge;

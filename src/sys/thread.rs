@@ -1,5 +1,6 @@
 //! Threads: named, pinned, and never dying in silence.
 
+use std::cell::Cell;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
@@ -30,11 +31,31 @@ pub fn cores() -> Vec<usize> {
 }
 
 /// A panic ends the process at once, before anything is unwound: a half-done batch must not look like an orderly end
-/// (a dropped channel is how threads hear "finish and go").
+/// (a dropped channel is how threads hear "finish and go"). What is [`contained`] excepted.
 pub fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        std::process::abort();
+        if !CONTAINED.get() {
+            std::process::abort();
+        }
     }));
+}
+
+thread_local! {
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body`, which panics for itself alone: for work whose drop undoes what is half done.
+///
+/// # Errors
+/// What the panic said.
+pub fn contained<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    CONTAINED.set(true);
+    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    CONTAINED.set(false);
+    end.map_err(|said| {
+        let text = said.downcast_ref::<&str>().map(ToString::to_string);
+        text.or_else(|| said.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
+    })
 }

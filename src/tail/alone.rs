@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::lease::Lease;
 use super::partition::Partitioner;
 use super::patterns::{Pattern, Sight};
 use super::station::{Station, TailError};
-use super::{Entry, Order, Settings, StartFrom, Totals, Until};
+use super::{Collector, Entry, Settings, StartFrom, Totals, Until};
 use crate::flow::cluster::Cluster;
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::signal::{self, Signal};
@@ -21,6 +22,8 @@ use crate::sys::{file, thread};
 
 /// How often the bar moves.
 const SHOW: Duration = Duration::from_millis(100);
+/// Longest wait for the last reports.
+const STOP: Duration = Duration::from_secs(30);
 
 /// What to send where.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +87,8 @@ pub fn send(cluster: Cluster, sending: &Sending<'_>, shows_bar: bool) -> Result<
     if sending.key.is_some() {
         settings.partitioner = Partitioner::Key;
     }
-    let (station, door) = Station::new(settings, None)?;
+    let (totals, lease) = (Arc::<Totals>::default(), Arc::new(Lease::new()));
+    let (station, _door) = Station::new(settings, None, &totals, &lease)?;
     let (sender, outcome) = crossbeam_channel::bounded(1);
     let body = move || drop(sender.send(station.run()));
     let thread = thread::spawn("collect", None, body).map_err(AloneError::Thread)?;
@@ -93,7 +97,7 @@ pub fn send(cluster: Cluster, sending: &Sending<'_>, shows_bar: bool) -> Result<
     let outcome = loop {
         match outcome.recv_timeout(SHOW) {
             Ok(outcome) => break outcome,
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => bar.set_position(read(&door.totals.bytes)),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => bar.set_position(read(&totals.bytes)),
             Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break Default::default(),
         }
     };
@@ -106,7 +110,7 @@ pub fn send(cluster: Cluster, sending: &Sending<'_>, shows_bar: bool) -> Result<
     if outcome.unconfirmed > 0 {
         return Err(AloneError::Unconfirmed(outcome.unconfirmed));
     }
-    let Totals { lines, bytes, .. } = &*door.totals;
+    let Totals { lines, bytes, .. } = &*totals;
     Ok(Sent { files: sight.files.len(), lines: read(lines), bytes: read(bytes), time: began.elapsed() })
 }
 
@@ -122,15 +126,19 @@ pub fn follow(settings: Settings, data_dir: &Path) -> Result<Sent, AloneError> {
     let _lock = file::Lock::take(&data_dir.join("lock"), &holder, file::PRIVATE_FILE_MODE).map_err(at)?;
     let store = Arc::new(Store::open(&data_dir.join("ledger"))?);
     let signals = signal::Stream::open().map_err(AloneError::Thread)?;
-    let (station, door) = Station::new(settings, Some(store))?;
-    let totals = door.totals.clone();
+    let collector = Arc::new(Collector::start(settings, Some(store))?);
+    let (told, totals) = (collector.clone(), collector.status().totals);
     let stop = move || {
         for _ in signals.filter(|signal| *signal == Signal::Stop) {
-            door.send(Order::Stop);
+            told.stop(STOP);
         }
     };
     thread::spawn("signals", None, stop).map_err(AloneError::Thread)?;
-    let outcome = station.run();
+    let outcome = loop {
+        if let Some(outcome) = collector.wait(STOP) {
+            break outcome;
+        }
+    };
     if let Some(reason) = outcome.broken {
         return Err(AloneError::Broken(reason));
     }

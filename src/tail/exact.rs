@@ -12,6 +12,7 @@ use super::positions::{Owed, Remembered};
 use super::produce::Undone;
 use super::recall::recall;
 use super::station::Station;
+use crate::sys::follow;
 
 /// How long a transaction takes lines.
 const OPEN: Duration = Duration::from_millis(500);
@@ -66,12 +67,14 @@ impl Station {
     pub(super) fn begin_exact(&mut self) -> bool {
         let Some(settings) = self.exact.as_ref().map(|exact| exact.settings.clone()) else { return true };
         loop {
-            self.take_orders();
-            if self.is_stopping() {
+            if !self.goes_on() {
                 return false;
             }
+            let cluster = self.settings.cluster.clone();
             let ready = match self.producer.init_transactions(STEP) {
-                Ok(()) => recall(&self.settings.cluster, &settings.positions_topic).map_err(|e| e.to_string()),
+                Ok(()) => {
+                    recall(&cluster, &settings.positions_topic, &mut || self.goes_on()).map_err(|e| e.to_string())
+                }
                 Err(Undone::Fatal(reason)) => {
                     self.broken = Some(reason);
                     return false;
@@ -89,8 +92,15 @@ impl Station {
                 }
                 Err(reason) => self.say(format!("waits for its places in Kafka: {reason}")),
             }
-            std::thread::sleep(STEP);
+            follow::wait(&[self.bell.fd()], STEP);
         }
+    }
+
+    /// Between two steps of what takes long; false where it is told to end.
+    fn goes_on(&mut self) -> bool {
+        self.lease.beat();
+        self.take_orders();
+        !self.is_stopping() && !self.lease.is_revoked()
     }
 
     fn name_positions(&mut self) -> bool {
@@ -122,6 +132,9 @@ impl Station {
 
     /// The next step of the transaction, where there is one to do.
     pub(super) fn settle_transaction(&mut self) {
+        if self.renew_at.is_some() {
+            return;
+        }
         let Some(exact) = &mut self.exact else { return };
         let age = exact.since.map_or(Duration::ZERO, |since| since.elapsed());
         let is_reported = self.producer.in_flight() == 0;
@@ -206,6 +219,7 @@ impl Station {
         if self.producer.is_fenced() && age < EXPIRED {
             let id = self.exact.as_ref().map_or("", |exact| &exact.settings.transactional_id);
             self.broken = Some(format!("another instance has taken the transactional id {id} over: {reason}"));
+            self.is_fenced = true;
         } else {
             self.renew_producer(&reason);
         }
@@ -217,7 +231,9 @@ impl Station {
             match self.producer.abort_transaction(STEP) {
                 Ok(()) => return true,
                 // Messages that are purged are reported first.
-                Err(Undone::Again(_)) if self.stopping.is_none_or(|until| Instant::now() < until) => {
+                Err(Undone::Again(_))
+                    if self.goes_on() || self.stopping.is_some_and(|until| Instant::now() < until) =>
+                {
                     self.absorb_reports();
                 }
                 Err(_) => return false,

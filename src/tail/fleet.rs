@@ -6,11 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crossbeam_channel::Sender;
+
 use super::cursor::{Cursor, MARK_MAX, Mark, Place};
 use super::patterns::{Pattern, Sight};
-use super::pause::Pause;
 use super::positions::{Position, Remembered};
-use super::{Entry, StartFrom};
+use super::{Entry, OrderError, StartFrom};
+use crate::flow::backoff::Backoff;
 use crate::flow::clock;
 use crate::sys::follow::{self, FileId};
 
@@ -31,7 +33,7 @@ pub struct Followed {
     pub cursor: Cursor,
     /// Open while it has something to say.
     pub file: Option<File>,
-    pub pause: Pause,
+    pub backoff: Backoff,
     /// The last read found nothing more.
     pub at_end: bool,
     /// It stands in the list of files to be read.
@@ -63,7 +65,17 @@ pub struct Fleet {
     /// Files that no name leads to.
     pub nameless: HashSet<usize>,
     pub roots: Vec<PathBuf>,
+    pub wishes: Wishes,
     task: String,
+}
+
+/// What an operator asked for files by name, those to come too.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Not read until that is taken back.
+    pub paused: HashSet<PathBuf>,
+    /// Where each is read from when it is met; then that is forgotten.
+    pub seeks: HashMap<PathBuf, (u64, Sender<Result<(), OrderError>>)>,
 }
 
 impl Fleet {
@@ -77,6 +89,7 @@ impl Fleet {
             refused: HashMap::new(),
             nameless: HashSet::new(),
             roots: Vec::new(),
+            wishes: Wishes::default(),
             task: task.to_owned(),
         }
     }
@@ -91,6 +104,12 @@ impl Fleet {
 
     pub fn at_path(&self, path: &Path) -> Option<usize> {
         self.by_path.get(path).copied()
+    }
+
+    /// Files that have this name, and those that had it when they were rotated away.
+    pub fn named(&self, path: &Path) -> Vec<usize> {
+        let named = |f: &Followed| f.path == path || f.meant == path;
+        (0..).zip(&self.files).filter(|(_, f)| f.as_ref().is_some_and(named)).map(|(at, _)| at).collect()
     }
 
     pub fn paths(&self) -> Vec<PathBuf> {
@@ -149,12 +168,18 @@ impl Fleet {
         if follow::open_file_id(&file).ok().as_ref() != Some(id) {
             return Err("it was replaced just now".into());
         }
-        if let Some(known) = self.remembered.remove(id) {
-            return Ok(known.place);
+        let known = self.remembered.remove(id);
+        if let Some((at, answer)) = self.wishes.seeks.remove(path) {
+            let size = file.metadata().map_err(|e| e.to_string())?.len();
+            let _ = answer.send(if at > size { Err(OrderError::BehindEnd { size }) } else { Ok(()) });
+            if at <= size {
+                return Ok(Place { at, ..Place::default() });
+            }
         }
-        match from {
-            StartFrom::Beginning => Ok(Place::default()),
-            StartFrom::End => end_of(&file).map_err(|e| e.to_string()),
+        match (known, from) {
+            (Some(known), _) => Ok(known.place),
+            (None, StartFrom::Beginning) => Ok(Place::default()),
+            (None, StartFrom::End) => end_of(&file).map_err(|e| e.to_string()),
         }
     }
 
@@ -169,14 +194,16 @@ impl Fleet {
     fn add(&mut self, id: FileId, path: &Path, entry: usize, place: Place, now: Instant) -> Met {
         log::debug!("{}: {} is followed from byte {}", self.task, path.display(), place.at);
         self.refused.remove(path);
+        let mut cursor = Cursor::new(place, now);
+        cursor.set_paused(self.wishes.paused.contains(path));
         let followed = Followed {
             id: id.clone(),
             path: path.to_path_buf(),
             meant: path.to_path_buf(),
             entry,
-            cursor: Cursor::new(place, now),
+            cursor,
             file: None,
-            pause: Pause::default(),
+            backoff: Backoff::default(),
             at_end: false,
             is_ready: false,
             is_changing: false,

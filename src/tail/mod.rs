@@ -6,15 +6,17 @@
 //! where they stand ([`lines`]) and sent from there ([`produce`]). A full buffer stops the reading, nothing else does.
 
 pub mod alone;
+pub mod collector;
 pub mod cursor;
 pub mod entries;
 pub mod etcd;
 mod exact;
 pub mod fleet;
+pub mod lease;
 pub mod lines;
+mod orders;
 pub mod partition;
 pub mod patterns;
-pub mod pause;
 pub mod positions;
 pub mod produce;
 mod reading;
@@ -24,15 +26,17 @@ mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use crate::flow::cluster::Cluster;
 use crate::sys::follow::Bell;
+use lease::Lease;
 use partition::Partitioner;
 
+pub use collector::{Collector, State};
 pub use entries::Entry;
 pub use station::{Station, TailError};
 
@@ -95,8 +99,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// Bytes of lines in memory at most.
     pub buffer_bytes: usize,
-    /// Longest wait for the last reports when it is told to stop.
-    pub stop_timeout: Duration,
+    /// A thread that did not go round for so long hangs.
+    pub hang_timeout: Duration,
     pub until: Until,
     /// `None`: places are kept in the ledger, and a kill may repeat lines that were not confirmed.
     pub exactly_once: Option<ExactlyOnce>,
@@ -118,7 +122,7 @@ impl Settings {
             close_delay: Duration::from_secs(300),
             poll_interval: Duration::from_secs(20),
             buffer_bytes: 32 << 20,
-            stop_timeout: Duration::from_secs(30),
+            hang_timeout: Duration::from_secs(30),
             until: Until::default(),
             exactly_once: None,
         }
@@ -131,12 +135,23 @@ pub enum Order {
     Entries(Vec<Entry>, Sender<Result<(), Vec<String>>>),
     /// What is followed, and what is not and why.
     Files(Sender<Vec<FileStatus>>),
-    /// Stop or go on reading this file; false where it is not followed.
-    Pause(PathBuf, bool, Sender<bool>),
-    /// Read this file from this byte on; false where it is not followed.
-    Seek(PathBuf, u64, Sender<bool>),
-    /// Read no more, wait for what is in flight, keep the places, end.
-    Stop,
+    /// Stop or go on reading what has this name, now and later.
+    Pause(PathBuf, bool, Sender<Result<(), OrderError>>),
+    /// Read this file from this byte on.
+    Seek(PathBuf, u64, Sender<Result<(), OrderError>>),
+    /// Read no more, wait at most so long for what is in flight, keep the places, end.
+    Stop(Duration),
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    #[error("no file that is followed has this name; `files` lists those that are")]
+    NotFollowed,
+    #[error("the file has {size} bytes: choose a place within")]
+    BehindEnd { size: u64 },
+    #[error("no answer yet, following files is {state}{}", .cause.as_ref().map_or(String::new(), |c| format!(": {c}")))]
+    NoAnswer { state: State, cause: Option<String> },
 }
 
 /// A file as an operator sees it.
@@ -154,7 +169,7 @@ pub struct FileStatus {
     pub reason: String,
 }
 
-/// What a station tells while it runs; all sums are of this run.
+/// What a station tells while it runs; all sums are of this process.
 #[derive(Debug, Default)]
 pub struct Totals {
     /// Lines whose delivery was reported.
@@ -170,8 +185,6 @@ pub struct Totals {
     pub long_lines: AtomicU64,
     pub skipped_nul_bytes: AtomicU64,
     pub files: AtomicU64,
-    /// When the thread last went round, in milliseconds since the epoch.
-    pub beat_ms: AtomicI64,
 }
 
 impl Totals {
@@ -185,13 +198,13 @@ impl Totals {
 pub struct Door {
     orders: Sender<Order>,
     bell: Arc<Bell>,
-    pub totals: Arc<Totals>,
+    pub lease: Arc<Lease>,
 }
 
 impl Door {
-    /// False where the station has ended.
+    /// False where the station has ended, or hangs with all its orders waiting.
     pub fn send(&self, order: Order) -> bool {
-        let sent = self.orders.send(order).is_ok();
+        let sent = self.orders.try_send(order).is_ok();
         self.bell.ring();
         sent
     }

@@ -16,6 +16,7 @@ use crate::flow::clock;
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::follow::FileId;
 use crate::sys::thread;
+use crate::tail::lease::Lease;
 
 /// How long the place of a file that is gone is kept.
 pub const GONE_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -143,13 +144,13 @@ impl Positions {
     ///
     /// # Errors
     /// The ledger's.
-    pub fn open(store: Arc<Store>, task: &str) -> Result<(Positions, Remembered), StoreError> {
+    pub fn open(store: Arc<Store>, task: &str, lease: Arc<Lease>) -> Result<(Positions, Remembered), StoreError> {
         let mut kept = store.with_prefix(&position_key(task, ""))?;
         kept.extend(store.with_prefix(&begun_key(task, ""))?);
         let (remembered, forgotten) = Remembered::of(task, kept.into_iter());
         store.put_all(&Owed { forgotten, ..Owed::default() }.changes(task))?;
         let (sender, receiver) = bounded(1);
-        let body = move || keep(&store, &receiver);
+        let body = move || keep(&store, &lease, &receiver);
         let thread = thread::spawn("tail-keep", None, body);
         let thread = thread.map_err(|source| StoreError::Io { path: Path::new(task).into(), source })?;
         Ok((Positions { task: task.into(), changes: Some(sender), thread: Some(thread) }, remembered))
@@ -162,19 +163,26 @@ impl Positions {
     }
 
     /// The last changes; returns when they are committed, or cannot be.
-    pub fn close(mut self, owed: &Owed) {
-        if let Some(sender) = self.changes.take() {
+    pub fn close(self, owed: &Owed) {
+        if let Some(sender) = &self.changes {
             // It fails where the thread is gone, which has said why.
             let _ = sender.send(owed.changes(&self.task));
         }
+    }
+}
+
+impl Drop for Positions {
+    /// What was handed over is committed before a successor reads it.
+    fn drop(&mut self) {
+        self.changes = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Until the station drops its sender. What cannot be committed is tried again, with what has come since.
-fn keep(store: &Store, changes: &Receiver<Changes>) {
+/// Until the station drops its sender, or a successor is at work. What cannot be committed is tried again, with what has come since.
+fn keep(store: &Store, lease: &Lease, changes: &Receiver<Changes>) {
     let mut owed = Changes::new();
     loop {
         let next = match owed.is_empty() {
@@ -183,9 +191,10 @@ fn keep(store: &Store, changes: &Receiver<Changes>) {
         };
         let is_over = next == Err(RecvTimeoutError::Disconnected);
         owed.extend(next.into_iter().flatten());
-        match store.put_all(&owed) {
-            Ok(()) => owed.clear(),
-            Err(e) => log::error!("places of files cannot be kept: {e}; what was sent since may be sent again"),
+        match lease.keep(|| store.put_all(&owed)) {
+            None => return,
+            Some(Ok(())) => owed.clear(),
+            Some(Err(e)) => log::error!("places of files cannot be kept: {e}; what was sent since may be sent again"),
         }
         if is_over {
             return;
@@ -218,15 +227,15 @@ mod tests {
         let now = clock::now_ms();
         let days = |n: i64| now - n * 24 * 3600 * 1000;
         let all = [position(1, 0), position(2, days(6)), position(3, days(8))];
-        let (positions, remembered) = Positions::open(store.clone(), "web").unwrap();
+        let (positions, remembered) = Positions::open(store.clone(), "web", Arc::default()).unwrap();
         assert!(remembered.positions.is_empty() && remembered.begun.is_empty());
         assert!(positions.offer(&Owed { begun: vec!["/var/log/*".into()], ..Owed::default() }));
         positions.close(&Owed { changed: all.iter().map(|p| (p.id.clone(), p.clone())).collect(), ..Owed::default() });
-        let (other, of_another) = Positions::open(store.clone(), "web2").unwrap();
+        let (other, of_another) = Positions::open(store.clone(), "web2", Arc::default()).unwrap();
         assert!(of_another.positions.is_empty());
         other.close(&Owed::default());
         for _ in 0..2 {
-            let (positions, remembered) = Positions::open(store.clone(), "web").unwrap();
+            let (positions, remembered) = Positions::open(store.clone(), "web", Arc::default()).unwrap();
             let mut found: Vec<_> = remembered.positions.into_values().collect();
             found.sort_by(|a, b| a.id.cmp(&b.id));
             assert_eq!((&found[..], &remembered.begun[..]), (&all[..2], &["/var/log/*".to_owned()][..]));

@@ -164,7 +164,7 @@ impl Station {
             self.chunk_files[chunk as usize] = at;
         }
         if let Some(reason) = refused {
-            let retry = followed.pause.next(now);
+            let retry = followed.backoff.next(now);
             followed.cursor.refused(chunk, retry);
             self.exact.iter_mut().for_each(|exact| exact.has_failed = true);
             let topic = settings.entries[followed.entry].topic.clone();
@@ -207,7 +207,7 @@ impl Station {
         let Some(followed) = self.fleet.get_mut(at) else { return };
         let words = format!("cannot read {}: {error}; it is tried again", followed.path.display());
         followed.file = None;
-        self.alarms.push(Reverse((followed.pause.next(now), at)));
+        self.alarms.push(Reverse((followed.backoff.next(now), at)));
         self.say(words);
     }
 

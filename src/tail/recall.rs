@@ -12,8 +12,10 @@ use rdkafka::topic_partition_list::Offset;
 
 use crate::flow::cluster::Cluster;
 
-/// Longest wait for one answer.
+/// Longest wait for an answer about the topic.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for a record; then it is asked whether to go on.
+const STEP: Duration = Duration::from_millis(500);
 /// Longest silence of a broker that still has records for us.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -25,15 +27,24 @@ pub struct RecallError {
     pub source: KafkaError,
 }
 
-/// Reads the topic from its beginning to its end. What belongs to no committed transaction is not seen.
+/// Reads the topic from its beginning to its end, as long as `goes_on`. What belongs to no committed transaction is not
+/// seen.
 ///
 /// # Errors
 /// The topic is not there, or cannot be read to its end.
-pub fn recall(cluster: &Cluster, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RecallError> {
-    read(cluster, topic).map_err(|source| RecallError { topic: topic.into(), source })
+pub fn recall(
+    cluster: &Cluster,
+    topic: &str,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, RecallError> {
+    read(cluster, topic, goes_on).map_err(|source| RecallError { topic: topic.into(), source })
 }
 
-fn read(cluster: &Cluster, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KafkaError> {
+fn read(
+    cluster: &Cluster,
+    topic: &str,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KafkaError> {
     let mut config = ClientConfig::new();
     for (key, value) in &cluster.librdkafka {
         config.set(key, value);
@@ -55,7 +66,10 @@ fn read(cluster: &Cluster, topic: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Ka
     consumer.assign(&places)?;
     let (mut values, mut open, mut heard) = (BTreeMap::new(), partitions, Instant::now());
     while open > 0 {
-        match consumer.poll(ANSWER) {
+        if !goes_on() {
+            return Err(KafkaError::Canceled);
+        }
+        match consumer.poll(STEP) {
             Some(Ok(message)) => {
                 let key = message.key().unwrap_or_default().to_vec();
                 match message.payload() {

@@ -4,21 +4,21 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::cursor::{Cursor, Phase, Place};
+use super::cursor::Phase;
 use super::exact::Exact;
-use super::fleet::{Fleet, Followed, entry_of, real_roots, same_road};
+use super::fleet::{Fleet, Followed, real_roots};
+use super::lease::Lease;
 use super::lines::Rules;
+use super::orders::parse;
 use super::patterns::Pattern;
-use super::pause::Pause;
 use super::positions::{Owed, Positions, Remembered};
 use super::produce::{self, ProduceError, Producer, Report};
-use super::{Door, Entry, FileStatus, Order, Settings, Totals, Until};
-use crate::flow::clock;
+use super::{Door, Order, Settings, Totals, Until};
+use crate::flow::backoff::Backoff;
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::dirs::Dirs;
 use crate::sys::follow::{self, Bell};
@@ -47,6 +47,8 @@ pub enum TailError {
     Store(#[from] StoreError),
     #[error("no descriptor is left: {0}")]
     Bell(std::io::Error),
+    #[error("no thread is left: {0}")]
+    Thread(std::io::Error),
 }
 
 /// How a run ended.
@@ -58,6 +60,8 @@ pub struct Outcome {
     pub refused: Vec<(PathBuf, String)>,
     /// Why it ended before it was told.
     pub broken: Option<String>,
+    /// Another instance has taken over: to start again would fence that one off.
+    pub is_fenced: bool,
 }
 
 /// One task's files, and the way from them to its topics.
@@ -74,8 +78,9 @@ pub struct Station {
     produce: produce::Settings,
     pub(super) bell: Arc<Bell>,
     positions: Option<Positions>,
-    orders: Receiver<Order>,
+    pub(super) orders: Receiver<Order>,
     pub(super) totals: Arc<Totals>,
+    pub(super) lease: Arc<Lease>,
     /// Files that have something to do.
     pub(super) ready: VecDeque<usize>,
     pub(super) alarms: BinaryHeap<Reverse<(Instant, usize)>>,
@@ -92,12 +97,15 @@ pub struct Station {
     pub(super) listen_at: Instant,
     pub(super) keep_at: Instant,
     pub(super) lines: Vec<(u32, u32)>,
-    pause: Pause,
+    backoff: Backoff,
+    /// The producer is at its end: when the next one is opened.
+    pub(super) renew_at: Option<Instant>,
     /// Until when the last reports are waited for.
     pub(super) stopping: Option<Instant>,
     /// Exactly once, where that is asked for.
     pub(super) exact: Option<Exact>,
     pub(super) broken: Option<String>,
+    pub(super) is_fenced: bool,
     said: String,
 }
 
@@ -106,7 +114,12 @@ impl Station {
     ///
     /// # Errors
     /// What stands in the way.
-    pub fn new(settings: Settings, store: Option<Arc<Store>>) -> Result<(Station, Door), TailError> {
+    pub fn new(
+        settings: Settings,
+        store: Option<Arc<Store>>,
+        totals: &Arc<Totals>,
+        lease: &Arc<Lease>,
+    ) -> Result<(Station, Door), TailError> {
         let patterns = parse(&settings.entries).map_err(TailError::Entries)?;
         let multiline_start = settings.multiline_start.as_deref();
         let rules = Rules::new(settings.max_line_bytes, multiline_start).map_err(TailError::Multiline)?;
@@ -119,17 +132,16 @@ impl Station {
             batch_bytes: produce::BATCH_BYTES,
             transactional_id: settings.exactly_once.as_ref().map(|exact| exact.transactional_id.clone()),
         };
-        let producer = Producer::open(&produce, &bell)?;
+        let producer = Producer::open(&produce, &bell, lease)?;
         let (positions, remembered) = match store.filter(|_| settings.exactly_once.is_none()) {
-            Some(store) => Positions::open(store, &settings.task).map(|(p, r)| (Some(p), r))?,
+            Some(store) => Positions::open(store, &settings.task, lease.clone()).map(|(p, r)| (Some(p), r))?,
             None => (None, Remembered::default()),
         };
         let begun = remembered.begun.iter().cloned().collect();
         let mut fleet = Fleet::new(&settings.task, remembered);
         fleet.roots = real_roots(&patterns, &settings.roots);
         let (sender, orders) = bounded(ORDERS_MAX);
-        let totals = Arc::new(Totals::default());
-        let door = Door { orders: sender, bell: bell.clone(), totals: totals.clone() };
+        let door = Door { orders: sender, bell: bell.clone(), lease: lease.clone() };
         let now = Instant::now();
         let mut station = Station {
             rules,
@@ -142,7 +154,8 @@ impl Station {
             bell,
             positions,
             orders,
-            totals,
+            totals: totals.clone(),
+            lease: lease.clone(),
             ready: VecDeque::new(),
             alarms: BinaryHeap::new(),
             chunk_files: Vec::new(),
@@ -154,10 +167,12 @@ impl Station {
             listen_at: now,
             keep_at: now,
             lines: Vec::new(),
-            pause: Pause::default(),
+            backoff: Backoff::default(),
+            renew_at: None,
             stopping: None,
             exact: settings.exactly_once.clone().map(Exact::new),
             broken: None,
+            is_fenced: false,
             said: String::new(),
             settings,
         };
@@ -177,11 +192,12 @@ impl Station {
             self.take_orders();
             self.take_changes();
             self.take_reports();
+            self.renew_producer_in_time();
             self.ring_alarms();
             self.read();
             self.settle_transaction();
             self.keep();
-            self.totals.beat_ms.store(clock::now_ms(), Ordering::Relaxed);
+            self.lease.beat();
         }
         self.close()
     }
@@ -189,14 +205,18 @@ impl Station {
     fn is_over(&self) -> bool {
         let is_settled = self.exact.as_ref().is_none_or(|exact| exact.phase == super::exact::Phase::Idle);
         match self.stopping {
-            _ if self.broken.is_some() => true,
+            _ if self.broken.is_some() || self.lease.is_revoked() => true,
+            Some(_) if self.renew_at.is_some() => true,
             Some(deadline) => self.producer.in_flight() == 0 && is_settled || Instant::now() >= deadline,
             None => is_settled && self.settings.until == Until::Sent && self.fleet.is_empty(),
         }
     }
 
     pub(super) fn may_read(&self) -> bool {
-        !self.is_full && self.stopping.is_none() && self.exact.as_ref().is_none_or(Exact::may_read)
+        !self.is_full
+            && self.stopping.is_none()
+            && self.renew_at.is_none()
+            && self.exact.as_ref().is_none_or(Exact::may_read)
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -209,6 +229,9 @@ impl Station {
         }
         let now = Instant::now();
         let mut until = (now + BEAT).min(self.look_at);
+        if let Some(at) = self.renew_at {
+            until = until.min(at);
+        }
         if !self.dirty.is_empty() {
             until = until.min(self.keep_at);
         }
@@ -225,96 +248,6 @@ impl Station {
         }
     }
 
-    pub(super) fn take_orders(&mut self) {
-        self.bell.hush();
-        while let Ok(order) = self.orders.try_recv() {
-            // An answer that nobody waits for any more is no fault.
-            match order {
-                Order::Entries(entries, answer) => {
-                    let _ = answer.send(self.change_entries(entries));
-                }
-                Order::Files(answer) => {
-                    let _ = answer.send(self.files());
-                }
-                Order::Pause(path, is_paused, answer) => {
-                    let _ = answer.send(self.with_file(&path, |f| f.cursor.set_paused(is_paused)));
-                }
-                Order::Seek(path, at, answer) => {
-                    let place = Place { at, ..Place::default() };
-                    let _ = answer.send(self.with_file(&path, |f| f.cursor.seek(place)));
-                }
-                Order::Stop => {
-                    self.stopping.get_or_insert(Instant::now() + self.settings.stop_timeout);
-                }
-            }
-        }
-    }
-
-    fn with_file(&mut self, path: &std::path::Path, deed: impl FnOnce(&mut Followed)) -> bool {
-        let at = self.fleet.at_path(path);
-        let Some(followed) = at.and_then(|at| self.fleet.get_mut(at)) else { return false };
-        deed(followed);
-        followed.at_end = false;
-        at.into_iter().for_each(|at| self.make_ready(at));
-        true
-    }
-
-    /// Files of the old list that the new one means too go on without a pause; where they go elsewhere, what is in
-    /// flight is delivered first.
-    fn change_entries(&mut self, entries: Vec<Entry>) -> Result<(), Vec<String>> {
-        let patterns = parse(&entries)?;
-        let old = std::mem::replace(&mut self.settings.entries, entries);
-        self.patterns = patterns;
-        self.name_topics().map_err(|e| vec![e.to_string()])?;
-        self.fleet.roots = real_roots(&self.patterns, &self.settings.roots);
-        for at in 0..self.fleet.files.len() {
-            let Some(followed) = self.fleet.get_mut(at) else { continue };
-            match entry_of(&self.patterns, &followed.path) {
-                Some(entry) => {
-                    followed.is_changing |= !same_road(&old[followed.entry], &self.settings.entries[entry]);
-                    followed.entry = entry;
-                    followed.cursor.named();
-                }
-                // One that was rotated away is read to its end all the same.
-                None if matches!(followed.cursor.phase(), Phase::Live) => followed.cursor.let_go(),
-                None => followed.entry = followed.entry.min(self.settings.entries.len().saturating_sub(1)),
-            }
-            self.make_ready(at);
-        }
-        self.look_at = Instant::now();
-        Ok(())
-    }
-
-    fn name_topics(&mut self) -> Result<(), ProduceError> {
-        let topics: Result<_, _> =
-            self.settings.entries.iter().map(|entry| self.producer.topic(&entry.topic)).collect();
-        self.topics = topics?;
-        Ok(())
-    }
-
-    fn files(&self) -> Vec<FileStatus> {
-        let topic = |entry: usize| self.settings.entries.get(entry).map_or(String::new(), |e| e.topic.clone());
-        let followed = self.fleet.iter().map(|f| FileStatus {
-            path: f.path.clone(),
-            topic: topic(f.entry),
-            position: f.cursor.kept().at,
-            size: f.cursor.size(),
-            identity: f.id.hex(),
-            state: state(&f.cursor, f.at_end),
-            reason: String::new(),
-        });
-        let refused = self.fleet.refused().map(|(path, reason)| FileStatus {
-            path: path.clone(),
-            topic: String::new(),
-            position: 0,
-            size: 0,
-            identity: String::new(),
-            state: "refused",
-            reason: reason.clone(),
-        });
-        followed.chain(refused).collect()
-    }
-
     fn take_reports(&mut self) {
         let (too_large, refused) = self.absorb_reports();
         if too_large {
@@ -328,6 +261,9 @@ impl Station {
         }
         if let Some(trouble) = self.producer.take_trouble() {
             self.say(format!("reading goes on when the buffer empties: {trouble}"));
+        }
+        if self.renew_at.is_some() {
+            return;
         }
         let fatal = self.producer.fatal().map(str::to_owned).or_else(|| too_large.then_some(refused));
         if let Some(reason) = fatal {
@@ -372,13 +308,20 @@ impl Station {
 
     /// A new producer; everything goes on from its last confirmed line.
     pub(super) fn renew_producer(&mut self, why: &str) {
-        let wait = self.pause.next(Instant::now()) - Instant::now();
-        log::error!("{}: the producer starts anew after {} ms: {why}", self.settings.task, wait.as_millis());
-        std::thread::sleep(wait);
-        match Producer::open(&self.produce, &self.bell) {
-            Ok(producer) => self.producer = producer,
-            Err(e) => return log::error!("{}: {e}", self.settings.task),
+        let now = Instant::now();
+        let at = *self.renew_at.insert(self.backoff.next(now));
+        log::error!("{}: the producer starts anew after {:?}: {why}", self.settings.task, at - now);
+    }
+
+    fn renew_producer_in_time(&mut self) {
+        if self.renew_at.is_none_or(|at| Instant::now() < at) {
+            return;
         }
+        match Producer::open(&self.produce, &self.bell, &self.lease) {
+            Ok(producer) => self.producer = producer,
+            Err(e) => return self.renew_producer(&e.to_string()),
+        }
+        self.renew_at = None;
         if let Err(e) = self.name_topics() {
             log::error!("{}: {e}", self.settings.task);
         }
@@ -418,7 +361,7 @@ impl Station {
         }
     }
 
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         let now = Instant::now();
         if now < self.keep_at || self.exact.is_some() {
             return;
@@ -447,20 +390,14 @@ impl Station {
             positions.close(&self.owed);
         }
         let refused = self.fleet.refused().map(|(path, reason)| (path.clone(), reason.clone())).collect();
-        Outcome { unconfirmed: self.producer.in_flight(), refused, broken: self.broken }
+        Outcome { unconfirmed: self.producer.in_flight(), refused, broken: self.broken, is_fenced: self.is_fenced }
     }
-}
-
-fn parse(entries: &[Entry]) -> Result<Vec<Pattern>, Vec<String>> {
-    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().map(|e| Pattern::parse(&e.path)).partition(Result::is_ok);
-    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(faults) }
 }
 
 fn take_report(followed: &mut Followed, report: &Report<'_>, totals: &Totals, now: Instant) {
     let before = followed.cursor.kept().at;
     if report.error.is_some() {
-        let retry = followed.pause.next(now);
+        let retry = followed.backoff.next(now);
         followed.cursor.failed(report.chunk, retry, report.is_last);
         return Totals::add(&totals.failed, report.count);
     }
@@ -468,15 +405,4 @@ fn take_report(followed: &mut Followed, report: &Report<'_>, totals: &Totals, no
     followed.cursor.delivered(*chunk, *count, *from, *to, mark, *is_last);
     Totals::add(&totals.lines, *count);
     Totals::add(&totals.bytes, followed.cursor.kept().at.saturating_sub(before));
-}
-
-fn state(cursor: &Cursor, at_end: bool) -> &'static str {
-    match cursor.phase() {
-        _ if cursor.is_paused() => "paused",
-        _ if cursor.is_stuck() => "stuck",
-        Phase::Live if at_end && cursor.is_quiet() => "idle",
-        Phase::Live => "reading",
-        Phase::Leaving { .. } => "leaving",
-        Phase::Final | Phase::Dropped => "final",
-    }
 }

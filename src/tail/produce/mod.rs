@@ -4,10 +4,12 @@
 //! every message in it was reported. Delivery reports come as events of many messages, not as a call for each.
 #![allow(unsafe_code)]
 
+mod brake;
 mod conf;
 mod transaction;
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rdkafka::bindings as rd;
@@ -16,6 +18,8 @@ use super::cursor::MARK_MAX;
 use crate::flow::cluster::Cluster;
 use crate::sys::follow::Bell;
 use crate::sys::slabs::Slabs;
+use crate::tail::lease::Lease;
+pub use brake::Brake;
 use conf::{c_string, error_text, text};
 pub use transaction::Undone;
 
@@ -48,6 +52,8 @@ pub enum ProduceError {
     Setting { key: String, value: String, reason: String },
     #[error("librdkafka cannot start: {0}")]
     Start(String),
+    #[error("a successor is at work")]
+    Succeeded,
 }
 
 /// Lines that go out together, as places in the room that was read into.
@@ -93,6 +99,7 @@ pub struct Refused {
 /// A producer with the memory that it sends from.
 pub struct Producer {
     rk: *mut rd::rd_kafka_t,
+    lease: Arc<Lease>,
     queue: *mut rd::rd_kafka_queue_t,
     topics: Vec<Topic>,
     slabs: Slabs,
@@ -133,7 +140,7 @@ impl Producer {
     ///
     /// # Errors
     /// librdkafka refuses a setting or has no room for its threads.
-    pub fn open(settings: &Settings, bell: &Bell) -> Result<Producer, ProduceError> {
+    pub fn open(settings: &Settings, bell: &Bell, lease: &Arc<Lease>) -> Result<Producer, ProduceError> {
         let slab_bytes = settings.read_bytes.max(settings.buffer_bytes / 8);
         let slabs = Slabs::new(slab_bytes, settings.buffer_bytes / slab_bytes);
         // SAFETY: plain constructors; the configuration is owned by `rd_kafka_new` once that succeeds.
@@ -150,8 +157,9 @@ impl Producer {
             let queue = rd::rd_kafka_queue_get_main(rk);
             let one = 1u64.to_ne_bytes();
             rd::rd_kafka_queue_io_event_enable(queue, bell.fd(), one.as_ptr().cast(), one.len());
-            Ok(Producer {
+            let producer = Producer {
                 rk,
+                lease: lease.clone(),
                 queue,
                 topics: Vec::new(),
                 slabs,
@@ -162,7 +170,8 @@ impl Producer {
                 fatal: None,
                 put_failed: false,
                 trouble: None,
-            })
+            };
+            if lease.brake.take(rk) { Ok(producer) } else { Err(ProduceError::Succeeded) }
         }
     }
 
@@ -225,7 +234,10 @@ impl Producer {
         let known = topic.partitions.load(Ordering::Relaxed);
         let partition = if known > 0 { (lines.hash % known as u32) as i32 } else { UNASSIGNED };
         let opaque = (u64::from(lines.hash) << 32 | u64::from(chunk)) as *mut c_void;
+        let lease = self.lease.clone();
+        let right = lease.brake.hold();
         let result = match lines.piece {
+            _ if right.is_none() => Err((0, ProduceError::Succeeded.to_string())),
             None => self.send_batch(lines, partition, opaque, at),
             Some(piece) => {
                 let (start, length) = lines.lines[0];
@@ -234,6 +246,7 @@ impl Producer {
                 self.send_piece(lines, partition, opaque, value, piece)
             }
         };
+        drop(right);
         let (good, reason) = match result {
             Ok(()) => return self.took(count, chunk),
             Err((good, reason)) => (good, reason),
@@ -459,6 +472,7 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        self.lease.brake.leave(self.rk);
         // SAFETY: the handles are ours; once librdkafka is destroyed nobody reads the slabs any more.
         unsafe {
             rd::rd_kafka_purge(self.rk, rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT);

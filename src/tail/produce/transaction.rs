@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 
 use super::conf::{error_text, text};
-use super::{OF_NO_CHUNK, Producer, UNASSIGNED};
+use super::{OF_NO_CHUNK, ProduceError, Producer, UNASSIGNED};
 
 /// Why a step of a transaction was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,12 @@ impl Producer {
     /// # Errors
     /// No broker answers within the time, or none may be asked.
     pub fn init_transactions(&mut self, most: Duration) -> Result<(), Undone> {
+        // It would fence a successor off.
+        let right = self.lease.brake.hold().ok_or_else(|| Undone::Fatal(ProduceError::Succeeded.to_string()))?;
         // SAFETY: the handle is ours.
-        told(unsafe { rd::rd_kafka_init_transactions(self.rk, millis(most)) })
+        let result = told(unsafe { rd::rd_kafka_init_transactions(self.rk, millis(most)) });
+        drop(right);
+        result
     }
 
     /// # Errors
@@ -57,6 +61,7 @@ impl Producer {
     /// # Errors
     /// librdkafka's.
     pub fn put(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let _right = self.lease.brake.hold().ok_or_else(|| ProduceError::Succeeded.to_string())?;
         let (bytes, length) = value.map_or((std::ptr::null(), 0), |v| (v.as_ptr(), v.len()));
         let hash = super::super::partition::key_hash(key);
         let opaque = (u64::from(hash) << 32 | u64::from(OF_NO_CHUNK)) as *mut c_void;

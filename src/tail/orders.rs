@@ -1,0 +1,153 @@
+//! Orders: what a running station is told, and what it is asked.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::cursor::{Cursor, Phase, Place};
+use super::fleet::{Wishes, entry_of, real_roots, same_road};
+use super::patterns::Pattern;
+use super::produce::ProduceError;
+use super::station::Station;
+use super::{Entry, FileStatus, Order, OrderError};
+
+impl Station {
+    pub(super) fn take_orders(&mut self) {
+        self.bell.hush();
+        while let Ok(order) = self.orders.try_recv() {
+            // An answer that nobody waits for any more is no fault.
+            match order {
+                Order::Entries(entries, answer) => {
+                    let _ = answer.send(self.change_entries(entries));
+                }
+                Order::Files(answer) => {
+                    let _ = answer.send(self.files());
+                }
+                Order::Pause(path, is_paused, answer) => {
+                    let _ = answer.send(self.pause(path, is_paused));
+                }
+                Order::Seek(path, at, answer) => {
+                    let _ = answer.send(self.seek(&path, at));
+                }
+                Order::Stop(most) => {
+                    self.stopping.get_or_insert(Instant::now() + most);
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, path: PathBuf, is_paused: bool) -> Result<(), OrderError> {
+        let named = self.fleet.named(&path);
+        for at in &named {
+            self.fleet.get_mut(*at).into_iter().for_each(|followed| followed.cursor.set_paused(is_paused));
+            self.look_again(*at);
+        }
+        let paused = &mut self.fleet.wishes.paused;
+        if is_paused {
+            paused.insert(path)
+        } else {
+            paused.remove(&path)
+        };
+        if named.is_empty() { Err(OrderError::NotFollowed) } else { Ok(()) }
+    }
+
+    fn seek(&mut self, path: &Path, to: u64) -> Result<(), OrderError> {
+        let at = self.fleet.at_path(path).ok_or(OrderError::NotFollowed)?;
+        let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        if to > size {
+            return Err(OrderError::BehindEnd { size });
+        }
+        let place = Place { at: to, ..Place::default() };
+        // Else an aborted transaction would bring the old one back.
+        let before = self.exact.as_mut().and_then(|exact| exact.before.get_mut(&at));
+        before.into_iter().for_each(|before| before.clone_from(&place));
+        if let Some(followed) = self.fleet.get_mut(at) {
+            followed.cursor.seek(place);
+        }
+        self.look_again(at);
+        // Kept at once: it holds even if nothing is read from there.
+        self.dirty.insert(at);
+        self.keep_at = Instant::now();
+        self.keep();
+        Ok(())
+    }
+
+    /// Before it runs: what was ordered of its predecessor.
+    pub(super) fn obey(&mut self, wishes: Wishes) {
+        self.fleet.wishes = wishes;
+    }
+
+    /// Files of the old list that the new one means too go on without a pause; where they go elsewhere, what is in
+    /// flight is delivered first.
+    pub(super) fn change_entries(&mut self, entries: Vec<Entry>) -> Result<(), Vec<String>> {
+        let patterns = parse(&entries)?;
+        let old = std::mem::replace(&mut self.settings.entries, entries);
+        self.patterns = patterns;
+        self.name_topics().map_err(|e| vec![e.to_string()])?;
+        self.fleet.roots = real_roots(&self.patterns, &self.settings.roots);
+        for at in 0..self.fleet.files.len() {
+            let Some(followed) = self.fleet.get_mut(at) else { continue };
+            match entry_of(&self.patterns, &followed.path) {
+                Some(entry) => {
+                    followed.is_changing |= !same_road(&old[followed.entry], &self.settings.entries[entry]);
+                    followed.entry = entry;
+                    followed.cursor.named();
+                }
+                // One that was rotated away is read to its end all the same.
+                None if matches!(followed.cursor.phase(), Phase::Live) => followed.cursor.let_go(),
+                None => followed.entry = followed.entry.min(self.settings.entries.len().saturating_sub(1)),
+            }
+            self.make_ready(at);
+        }
+        self.look_at = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn name_topics(&mut self) -> Result<(), ProduceError> {
+        let topics: Result<_, _> =
+            self.settings.entries.iter().map(|entry| self.producer.topic(&entry.topic)).collect();
+        self.topics = topics?;
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<FileStatus> {
+        let topic = |entry: usize| self.settings.entries.get(entry).map_or(String::new(), |e| e.topic.clone());
+        let followed = self.fleet.iter().map(|f| FileStatus {
+            path: f.path.clone(),
+            topic: topic(f.entry),
+            position: f.cursor.kept().at,
+            size: f.cursor.size(),
+            identity: f.id.hex(),
+            state: state(&f.cursor, f.at_end),
+            reason: String::new(),
+        });
+        let refused = self.fleet.refused().map(|(path, reason)| FileStatus {
+            path: path.clone(),
+            topic: String::new(),
+            position: 0,
+            size: 0,
+            identity: String::new(),
+            state: "refused",
+            reason: reason.clone(),
+        });
+        followed.chain(refused).collect()
+    }
+}
+
+/// # Errors
+/// All that is wrong with their paths.
+pub fn parse(entries: &[Entry]) -> Result<Vec<Pattern>, Vec<String>> {
+    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().map(|e| Pattern::parse(&e.path)).partition(Result::is_ok);
+    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(faults) }
+}
+
+fn state(cursor: &Cursor, at_end: bool) -> &'static str {
+    match cursor.phase() {
+        _ if cursor.is_paused() => "paused",
+        _ if cursor.is_stuck() => "stuck",
+        Phase::Live if at_end && cursor.is_quiet() => "idle",
+        Phase::Live => "reading",
+        Phase::Leaving { .. } => "leaving",
+        Phase::Final | Phase::Dropped => "final",
+    }
+}
