@@ -298,7 +298,7 @@ impl Shared {
         while post.entries != entries {
             entries.clone_from(&post.entries);
             drop(post);
-            station.change_entries(entries.clone()).map_err(TailError::Entries)?;
+            station.change_entries(&entries).map_err(TailError::Entries)?;
             post = self.post();
         }
         // What was ordered up to this moment; all later orders go through the door.

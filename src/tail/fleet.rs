@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -28,8 +29,8 @@ pub struct Followed {
     pub path: PathBuf,
     /// The last name that an entry meant.
     pub meant: PathBuf,
-    /// Index in the task's entries.
-    pub entry: usize,
+    /// Where its lines go, even when no list names that any more.
+    pub entry: Arc<Entry>,
     pub cursor: Cursor,
     /// Open while it has something to say.
     pub file: Option<File>,
@@ -67,6 +68,12 @@ pub struct Fleet {
     pub roots: Vec<PathBuf>,
     pub wishes: Wishes,
     task: String,
+}
+
+/// An entry, and which files it means.
+pub struct Road {
+    pub pattern: Pattern,
+    pub entry: Arc<Entry>,
 }
 
 /// What an operator asked for files by name, those to come too.
@@ -130,7 +137,7 @@ impl Fleet {
     }
 
     /// Looks at a name that an entry means.
-    pub fn meet(&mut self, path: &Path, entry: usize, from: StartFrom, now: Instant) -> Met {
+    pub fn meet(&mut self, path: &Path, entry: &Arc<Entry>, from: StartFrom, now: Instant) -> Met {
         let id = match follow::file_id(path) {
             Ok(id) => id,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -191,7 +198,7 @@ impl Fleet {
         Met::Nothing
     }
 
-    fn add(&mut self, id: FileId, path: &Path, entry: usize, place: Place, now: Instant) -> Met {
+    fn add(&mut self, id: FileId, path: &Path, entry: &Arc<Entry>, place: Place, now: Instant) -> Met {
         log::debug!("{}: {} is followed from byte {}", self.task, path.display(), place.at);
         self.refused.remove(path);
         let mut cursor = Cursor::new(place, now);
@@ -200,7 +207,7 @@ impl Fleet {
             id: id.clone(),
             path: path.to_path_buf(),
             meant: path.to_path_buf(),
-            entry,
+            entry: entry.clone(),
             cursor,
             file: None,
             backoff: Backoff::default(),
@@ -219,7 +226,7 @@ impl Fleet {
     }
 
     /// The file has this name now, too or instead; `entry`: the one that means it.
-    fn rename(&mut self, at: usize, path: &Path, entry: Option<usize>) -> Met {
+    fn rename(&mut self, at: usize, path: &Path, entry: Option<&Arc<Entry>>) -> Met {
         let Some(followed) = self.files.get_mut(at).and_then(Option::as_mut) else { return Met::Nothing };
         let is_alias = followed.path != path && follow::file_id(&followed.path).is_ok_and(|id| id == followed.id);
         if is_alias && self.by_path.get(&followed.path) == Some(&at) {
@@ -230,7 +237,7 @@ impl Fleet {
         }
         followed.path = path.to_path_buf();
         if let Some(entry) = entry {
-            followed.entry = entry;
+            followed.entry = entry.clone();
             followed.meant = path.to_path_buf();
             followed.cursor.named();
             self.by_path.insert(path.to_path_buf(), at);
@@ -265,7 +272,7 @@ impl Fleet {
     pub fn find_remembered(
         &mut self,
         sight: &Sight,
-        patterns: &[Pattern],
+        roads: &[Road],
         known: &HashSet<&PathBuf>,
         now: Instant,
     ) -> Vec<usize> {
@@ -281,7 +288,7 @@ impl Fleet {
         for path in strangers.filter(|path| !known.contains(path)) {
             let Ok(id) = follow::file_id(&path) else { continue };
             let Some(known) = self.remembered.get(&id) else { continue };
-            let Some(entry) = entry_of(patterns, &known.meant) else { continue };
+            let Some(entry) = entry_of(roads, &known.meant) else { continue };
             let meant = known.meant.clone();
             if let Ok(place) = self.admit(&path, &id, StartFrom::Beginning)
                 && let Met::Came(at) = self.add(id, &path, entry, place, now)
@@ -385,14 +392,14 @@ fn open_known(path: &Path, id: &FileId) -> io::Result<File> {
 }
 
 /// The directories of the entries and those that were named beside them, links resolved.
-pub fn real_roots(patterns: &[Pattern], roots: &[PathBuf]) -> Vec<PathBuf> {
-    let all = patterns.iter().map(Pattern::root).chain(roots.iter().map(PathBuf::as_path));
+pub fn real_roots(roads: &[Road], roots: &[PathBuf]) -> Vec<PathBuf> {
+    let all = roads.iter().map(|road| road.pattern.root()).chain(roots.iter().map(PathBuf::as_path));
     all.filter_map(|root| root.canonicalize().ok()).collect()
 }
 
 /// The entry that means this path.
-pub fn entry_of(patterns: &[Pattern], path: &Path) -> Option<usize> {
-    patterns.iter().position(|pattern| pattern.matches(path))
+pub fn entry_of<'r>(roads: &'r [Road], path: &Path) -> Option<&'r Arc<Entry>> {
+    roads.iter().find(|road| road.pattern.matches(path)).map(|road| &road.entry)
 }
 
 /// The place behind the last whole line.

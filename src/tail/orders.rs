@@ -1,12 +1,13 @@
 //! Orders: what a running station is told, and what it is asked.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::cursor::{Cursor, Phase, Place};
-use super::fleet::{Wishes, entry_of, real_roots, same_road};
+use super::fleet::{Road, Wishes, entry_of, real_roots, same_road};
 use super::patterns::Pattern;
-use super::produce::ProduceError;
+use super::produce::{ProduceError, Producer};
 use super::station::Station;
 use super::{Entry, FileStatus, Order, OrderError};
 
@@ -17,7 +18,7 @@ impl Station {
             // An answer that nobody waits for any more is no fault.
             match order {
                 Order::Entries(entries, answer) => {
-                    let _ = answer.send(self.change_entries(entries));
+                    let _ = answer.send(self.change_entries(&entries));
                 }
                 Order::Files(answer) => {
                     let _ = answer.send(self.files());
@@ -78,23 +79,22 @@ impl Station {
 
     /// Files of the old list that the new one means too go on without a pause; where they go elsewhere, what is in
     /// flight is delivered first.
-    pub(super) fn change_entries(&mut self, entries: Vec<Entry>) -> Result<(), Vec<String>> {
-        let patterns = parse(&entries)?;
-        let old = std::mem::replace(&mut self.settings.entries, entries);
-        self.patterns = patterns;
-        self.name_topics().map_err(|e| vec![e.to_string()])?;
-        self.fleet.roots = real_roots(&self.patterns, &self.settings.roots);
+    pub(super) fn change_entries(&mut self, entries: &[Entry]) -> Result<(), Vec<String>> {
+        let roads = parse(entries)?;
+        name_topics(&mut self.producer, &roads).map_err(|e| vec![e.to_string()])?;
+        self.roads = roads;
+        self.fleet.roots = real_roots(&self.roads, &self.settings.roots);
         for at in 0..self.fleet.files.len() {
             let Some(followed) = self.fleet.get_mut(at) else { continue };
-            match entry_of(&self.patterns, &followed.path) {
+            match entry_of(&self.roads, &followed.path) {
                 Some(entry) => {
-                    followed.is_changing |= !same_road(&old[followed.entry], &self.settings.entries[entry]);
-                    followed.entry = entry;
+                    followed.is_changing |= !same_road(&followed.entry, entry);
+                    followed.entry = entry.clone();
                     followed.cursor.named();
                 }
                 // One that was rotated away is read to its end all the same.
-                None if matches!(followed.cursor.phase(), Phase::Live) => followed.cursor.let_go(),
-                None => followed.entry = followed.entry.min(self.settings.entries.len().saturating_sub(1)),
+                None if followed.cursor.phase() == Phase::Live => followed.cursor.let_go(),
+                None => {}
             }
             self.make_ready(at);
         }
@@ -102,18 +102,10 @@ impl Station {
         Ok(())
     }
 
-    pub(super) fn name_topics(&mut self) -> Result<(), ProduceError> {
-        let topics: Result<_, _> =
-            self.settings.entries.iter().map(|entry| self.producer.topic(&entry.topic)).collect();
-        self.topics = topics?;
-        Ok(())
-    }
-
     fn files(&self) -> Vec<FileStatus> {
-        let topic = |entry: usize| self.settings.entries.get(entry).map_or(String::new(), |e| e.topic.clone());
         let followed = self.fleet.iter().map(|f| FileStatus {
             path: f.path.clone(),
-            topic: topic(f.entry),
+            topic: f.entry.topic.clone(),
             position: f.cursor.kept().at,
             size: f.cursor.size(),
             identity: f.id.hex(),
@@ -135,10 +127,23 @@ impl Station {
 
 /// # Errors
 /// All that is wrong with their paths.
-pub fn parse(entries: &[Entry]) -> Result<Vec<Pattern>, Vec<String>> {
-    let (good, bad): (Vec<_>, Vec<_>) = entries.iter().map(|e| Pattern::parse(&e.path)).partition(Result::is_ok);
-    let faults: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-    if faults.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(faults) }
+pub fn parse(entries: &[Entry]) -> Result<Vec<Road>, Vec<String>> {
+    let (mut roads, mut faults) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match Pattern::parse(&entry.path) {
+            Ok(pattern) => roads.push(Road { pattern, entry: Arc::new(entry.clone()) }),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(roads) } else { Err(faults) }
+}
+
+/// A topic that librdkafka refuses is heard of before anything is sent.
+///
+/// # Errors
+/// librdkafka's.
+pub fn name_topics(producer: &mut Producer, roads: &[Road]) -> Result<(), ProduceError> {
+    roads.iter().try_for_each(|road| producer.topic(&road.entry.topic).map(drop))
 }
 
 fn state(cursor: &Cursor, at_end: bool) -> &'static str {

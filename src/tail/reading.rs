@@ -133,17 +133,16 @@ impl Station {
         if !self.enter_transaction(at) {
             return;
         }
-        let Station { fleet, producer, lines, settings, topics, .. } = self;
+        let Station { fleet, producer, lines, settings, .. } = self;
         let Some(followed) = fleet.get_mut(at) else { return };
-        let key = settings.entries[followed.entry].key.as_deref().map(str::as_bytes);
+        let key = followed.entry.key.as_deref().map(str::as_bytes);
         let hash = match (settings.partitioner, key) {
             (Partitioner::Key, Some(key)) => key_hash(key),
             (Partitioner::Random, _) => file::random_u64().unwrap_or(0) as u32,
             (Partitioner::File | Partitioner::Key, _) => followed.hash(),
         };
         let is_open = split.piece.is_some_and(|piece| !piece.is_last);
-        let sent = producer.send(&Lines {
-            topic: topics[followed.entry],
+        let lines = Lines {
             hash,
             key,
             lines,
@@ -151,7 +150,10 @@ impl Station {
             used: head + split.consumed,
             gap: usize::from(!is_open),
             piece: split.piece,
-        });
+        };
+        let topic = producer.topic(&followed.entry.topic);
+        let sent = topic.map_err(|e| Refused { chunk: None, reason: e.to_string() });
+        let sent = sent.and_then(|topic| producer.send(topic, &lines));
         let (chunk, refused) = match sent {
             Ok(chunk) => (Some(chunk), None),
             Err(Refused { chunk, reason }) => (chunk, Some(reason)),
@@ -167,7 +169,7 @@ impl Station {
             let retry = followed.backoff.next(now);
             followed.cursor.refused(chunk, retry);
             self.exact.iter_mut().for_each(|exact| exact.has_failed = true);
-            let topic = settings.entries[followed.entry].topic.clone();
+            let topic = followed.entry.topic.clone();
             self.say(format!("topic {topic} takes no lines: {reason}; they are tried again"));
         }
         if split.piece.is_some_and(|piece| piece.number == 1) {

@@ -10,11 +10,10 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::cursor::Phase;
 use super::exact::Exact;
-use super::fleet::{Fleet, Followed, real_roots};
+use super::fleet::{Fleet, Followed, Road, real_roots};
 use super::lease::Lease;
 use super::lines::Rules;
-use super::orders::parse;
-use super::patterns::Pattern;
+use super::orders::{name_topics, parse};
 use super::positions::{Owed, Positions, Remembered};
 use super::produce::{self, ProduceError, Producer, Report};
 use super::{Door, Order, Settings, Totals, Until};
@@ -68,9 +67,7 @@ pub struct Outcome {
 pub struct Station {
     pub(super) settings: Settings,
     pub(super) rules: Rules,
-    pub(super) patterns: Vec<Pattern>,
-    /// Each entry's number of its topic with the producer.
-    pub(super) topics: Vec<usize>,
+    pub(super) roads: Vec<Road>,
     pub(super) fleet: Fleet,
     /// `None`: there is no inotify, files are polled.
     pub(super) dirs: Option<Dirs>,
@@ -120,7 +117,7 @@ impl Station {
         totals: &Arc<Totals>,
         lease: &Arc<Lease>,
     ) -> Result<(Station, Door), TailError> {
-        let patterns = parse(&settings.entries).map_err(TailError::Entries)?;
+        let roads = parse(&settings.entries).map_err(TailError::Entries)?;
         let multiline_start = settings.multiline_start.as_deref();
         let rules = Rules::new(settings.max_line_bytes, multiline_start).map_err(TailError::Multiline)?;
         let bell = Arc::new(Bell::new().map_err(TailError::Bell)?);
@@ -139,14 +136,13 @@ impl Station {
         };
         let begun = remembered.begun.iter().cloned().collect();
         let mut fleet = Fleet::new(&settings.task, remembered);
-        fleet.roots = real_roots(&patterns, &settings.roots);
+        fleet.roots = real_roots(&roads, &settings.roots);
         let (sender, orders) = bounded(ORDERS_MAX);
         let door = Door { orders: sender, bell: bell.clone(), lease: lease.clone() };
         let now = Instant::now();
         let mut station = Station {
             rules,
-            patterns,
-            topics: Vec::new(),
+            roads,
             fleet,
             dirs: None,
             producer,
@@ -176,7 +172,7 @@ impl Station {
             said: String::new(),
             settings,
         };
-        station.name_topics()?;
+        name_topics(&mut station.producer, &station.roads)?;
         Ok((station, door))
     }
 
@@ -322,7 +318,7 @@ impl Station {
             Err(e) => return self.renew_producer(&e.to_string()),
         }
         self.renew_at = None;
-        if let Err(e) = self.name_topics() {
+        if let Err(e) = name_topics(&mut self.producer, &self.roads) {
             log::error!("{}: {e}", self.settings.task);
         }
         self.is_full = false;

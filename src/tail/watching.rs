@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::cursor::Phase;
-use super::fleet::{Met, entry_of};
+use super::fleet::{Met, Road, entry_of};
 use super::patterns::Sight;
 use super::station::Station;
 use super::{StartFrom, Until};
@@ -70,7 +70,7 @@ impl Station {
 
     /// A name was given or taken.
     fn met(&mut self, path: &Path, now: Instant) {
-        let Some(entry) = entry_of(&self.patterns, path) else { return self.fleet.meet_stranger(path) };
+        let Some(entry) = entry_of(&self.roads, path) else { return self.fleet.meet_stranger(path) };
         let old = self.fleet.at_path(path);
         let met = self.fleet.meet(path, entry, StartFrom::Beginning, now);
         // The file that lost the name is read to its end first.
@@ -91,11 +91,11 @@ impl Station {
         let (mut came, mut grown) = (Vec::new(), Vec::new());
         let found = self.found_while_down(&sight, now);
         for path in &sight.files {
-            let Some(entry) = entry_of(&self.patterns, path) else { continue };
+            let Some(entry) = entry_of(&self.roads, path) else { continue };
             if !seen.insert(path) {
                 continue;
             }
-            let is_new = !self.begun.contains(&self.settings.entries[entry].path);
+            let is_new = !self.begun.contains(&entry.path);
             let from = if is_new { self.settings.start_from } else { StartFrom::Beginning };
             match self.fleet.meet(path, entry, from, now) {
                 Met::Came(at) => came.push(at),
@@ -117,7 +117,7 @@ impl Station {
         }
         self.owed.changed.extend(self.fleet.take_lost().into_iter().map(|p| (p.id.clone(), p)));
         self.owed.forgotten.extend(self.fleet.expire());
-        for entry in &self.settings.entries {
+        for Road { entry, .. } in &self.roads {
             if self.begun.insert(entry.path.clone()) {
                 self.owed.begun.push(entry.path.clone());
             }
@@ -136,7 +136,7 @@ impl Station {
         for _ in 0..LOOKS_MAX {
             let before = std::mem::take(&mut sight.dirs);
             sight = Sight::default();
-            self.patterns.iter().for_each(|pattern| pattern.look(&mut sight));
+            self.roads.iter().for_each(|road| road.pattern.look(&mut sight));
             let is_same = before == sight.dirs;
             let refused = match &mut self.dirs {
                 Some(dirs) if !is_same => dirs.watch(sight.dirs.iter().cloned()),
@@ -159,7 +159,7 @@ impl Station {
 
     fn found_while_down(&mut self, sight: &Sight, now: Instant) -> Vec<usize> {
         let known: HashSet<_> = sight.files.iter().collect();
-        let found = self.fleet.find_remembered(sight, &self.patterns, &known, now);
+        let found = self.fleet.find_remembered(sight, &self.roads, &known, now);
         for at in &found {
             if let Some(followed) = self.fleet.get_mut(*at) {
                 log::info!(

@@ -8,6 +8,7 @@ mod brake;
 mod conf;
 mod transaction;
 
+use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -58,7 +59,6 @@ pub enum ProduceError {
 
 /// Lines that go out together, as places in the room that was read into.
 pub struct Lines<'a> {
-    pub topic: usize,
     /// The partition is this number modulo the topic's partitions.
     pub hash: u32,
     pub key: Option<&'a [u8]>,
@@ -102,6 +102,7 @@ pub struct Producer {
     lease: Arc<Lease>,
     queue: *mut rd::rd_kafka_queue_t,
     topics: Vec<Topic>,
+    by_name: HashMap<String, usize>,
     slabs: Slabs,
     chunks: Vec<Chunk>,
     free: Vec<u32>,
@@ -116,7 +117,6 @@ pub struct Producer {
 
 struct Topic {
     rkt: *mut rd::rd_kafka_topic_t,
-    name: String,
     /// Partitions as librdkafka told when it had to choose one; 0 before.
     partitions: Box<AtomicI32>,
 }
@@ -162,6 +162,7 @@ impl Producer {
                 lease: lease.clone(),
                 queue,
                 topics: Vec::new(),
+                by_name: HashMap::new(),
                 slabs,
                 chunks: Vec::new(),
                 free: Vec::new(),
@@ -175,13 +176,13 @@ impl Producer {
         }
     }
 
-    /// The number of a topic, for [`Lines`].
+    /// The number of a topic.
     ///
     /// # Errors
     /// librdkafka has no room for it.
     pub fn topic(&mut self, name: &str) -> Result<usize, ProduceError> {
-        if let Some(known) = self.topics.iter().position(|t| t.name == name) {
-            return Ok(known);
+        if let Some(known) = self.by_name.get(name) {
+            return Ok(*known);
         }
         let partitions = Box::new(AtomicI32::new(0));
         let c_name = c_string(name);
@@ -195,7 +196,8 @@ impl Producer {
         if rkt.is_null() {
             return Err(ProduceError::Start(format!("it refuses topic {name:?}")));
         }
-        self.topics.push(Topic { rkt, name: name.to_owned(), partitions });
+        self.by_name.insert(name.to_owned(), self.topics.len());
+        self.topics.push(Topic { rkt, partitions });
         Ok(self.topics.len() - 1)
     }
 
@@ -218,7 +220,7 @@ impl Producer {
     ///
     /// # Errors
     /// The topic is unknown, or this producer is at its end.
-    pub fn send(&mut self, lines: &Lines<'_>) -> Result<u32, Refused> {
+    pub fn send(&mut self, topic: usize, lines: &Lines<'_>) -> Result<u32, Refused> {
         let count = lines.lines.len();
         let chunk = self.free.pop().unwrap_or(self.chunks.len() as u32);
         let (slab, room) = self.slabs.keep(lines.used, count);
@@ -230,20 +232,20 @@ impl Producer {
             Some(place) => *place = entry,
             None => self.chunks.push(entry),
         }
-        let topic = &self.topics[lines.topic];
-        let known = topic.partitions.load(Ordering::Relaxed);
+        let topic = &self.topics[topic];
+        let (rkt, known) = (topic.rkt, topic.partitions.load(Ordering::Relaxed));
         let partition = if known > 0 { (lines.hash % known as u32) as i32 } else { UNASSIGNED };
         let opaque = (u64::from(lines.hash) << 32 | u64::from(chunk)) as *mut c_void;
         let lease = self.lease.clone();
         let right = lease.brake.hold();
         let result = match lines.piece {
             _ if right.is_none() => Err((0, ProduceError::Succeeded.to_string())),
-            None => self.send_batch(lines, partition, opaque, at),
+            None => self.send_batch(rkt, lines, partition, opaque, at),
             Some(piece) => {
                 let (start, length) = lines.lines[0];
                 let value =
                     rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: at(start).cast(), size: length as usize };
-                self.send_piece(lines, partition, opaque, value, piece)
+                self.send_piece(rkt, lines, partition, opaque, value, piece)
             }
         };
         drop(right);
@@ -267,6 +269,7 @@ impl Producer {
 
     fn send_batch(
         &mut self,
+        rkt: *mut rd::rd_kafka_topic_t,
         lines: &Lines<'_>,
         partition: i32,
         opaque: *mut c_void,
@@ -286,7 +289,6 @@ impl Producer {
             _private: opaque,
         }));
         let count = self.batch.len();
-        let rkt = self.topics[lines.topic].rkt;
         // SAFETY: an array with its length; payloads stay until they are reported, keys are copied.
         let good = unsafe {
             rd::rd_kafka_produce_batch(rkt, partition, 0, self.batch.as_mut_ptr(), count as c_int).max(0) as usize
@@ -300,6 +302,7 @@ impl Producer {
 
     fn send_piece(
         &self,
+        rkt: *mut rd::rd_kafka_topic_t,
         lines: &Lines<'_>,
         partition: i32,
         opaque: *mut c_void,
@@ -310,7 +313,7 @@ impl Producer {
         type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
         let header = format!("{}{}", piece.number, if piece.is_last { " last" } else { "" });
         let mut words = vec![
-            (t::RD_KAFKA_VTYPE_RKT, Value { rkt: self.topics[lines.topic].rkt }),
+            (t::RD_KAFKA_VTYPE_RKT, Value { rkt }),
             (t::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
             (t::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque }),
             (t::RD_KAFKA_VTYPE_VALUE, Value { mem: value }),
