@@ -1,7 +1,5 @@
 //! Alerts through the binary: each condition is brought about, is named once with its code, and is over when it is over.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
@@ -9,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use crate::support::{Kafka, Mix, Part, Record, Running, Site, Tmpfs, kafka, left_out, written};
 use serde_json::Value;
-use support::{Kafka, Mix, Part, Record, Running, Site, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 const RING_BYTES: u64 = 1 << 20;
@@ -19,27 +17,6 @@ fn site(topic: &str, process: &str, task: &str) -> Site {
     let mut site = Site::new(kafka().bootstrap());
     site.process(process).task("game", &[topic], task);
     site
-}
-
-/// A small filesystem of its own, gone when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path, options: &str) -> Tmpfs {
-        std::fs::create_dir_all(at).expect("a mount point");
-        mount(&["-t", "tmpfs", "-o", options, "logmill-test"], at);
-        Tmpfs(at.to_owned())
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().expect("umount");
-    }
-}
-
-fn mount(words: &[&str], at: &Path) {
-    assert!(Command::new("mount").args(words).arg(at).status().expect("mount").success(), "mount {words:?}");
 }
 
 #[test]
@@ -68,7 +45,7 @@ fn a_full_disk_is_said_once_reported_and_over_when_there_is_room() {
     let report: Value = serde_json::from_str(reports().trim()).expect("one JSON object");
     assert_eq!(report, alert);
 
-    mount(&["-o", "remount,size=100m"], &tmpfs.0);
+    tmpfs.remount("size=100m");
     site.await_lines("game", 8_000, SOON);
     let over = site.await_alert("S02_SINK_DOWN", "game", "INFO");
     assert!(over["msg"].as_str().is_some_and(|msg| msg.starts_with("over after")), "{over}");

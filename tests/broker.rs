@@ -1,11 +1,9 @@
 //! Brokers that fail, through the binary: batches that rot on the broker's disk, brokers that are away at the start,
 //! brokers that die in the middle.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::{
+use crate::support::{
     Kafka, Order, Part, Record, Rot, Running, Seen, Site, Spoiled, Tailer, expecting, kafka, left_out, written,
 };
 

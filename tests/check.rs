@@ -1,9 +1,9 @@
 //! `logmill check` and the start of `run` through the binary: exit codes, places and cures.
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output};
+
+use crate::support;
 
 const GOOD: &str = r#"[cluster.default]
 brokers = "127.0.0.1:1"

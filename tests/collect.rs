@@ -1,7 +1,5 @@
 //! The other road: lines of files into topics, through the binary on a real broker.
 
-mod support;
-
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use support::{Part, Running, eventually, kafka, left_out};
+use crate::support::{Part, Running, eventually, kafka, left_out};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);

@@ -1,7 +1,5 @@
 //! The control socket of a running program under clients of every kind.
 
-mod support;
-
 use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::{Part, Record, Running, Said, Site, eventually, kafka, left_out, written};
 use logmill::ctl::frame::REQUEST_MAX;
 use logmill::ctl::server::{CONNECTIONS_MAX, SILENCE_MAX};
 use logmill::sys::file;
-use support::{Part, Record, Running, Said, Site, eventually, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 const NOBODY: u32 = 65_534;

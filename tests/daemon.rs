@@ -1,17 +1,15 @@
 //! `logmill start|stop|restart|reload|status` through the binary: what each says and returns, who lives afterwards, and
 //! what becomes of the records meanwhile.
 
-mod support;
-
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::{Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
-use support::{Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Ten deaths in a row, with the pauses between them: 51 s.

@@ -1,17 +1,14 @@
 //! The main job through the binary, on a real broker: topics become files, exactly as the plain second implementation
 //! of the transform says, whatever the shape of the task.
 
-mod reference;
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::reference::settings::Project;
+use crate::reference::{self, End};
+use crate::support::{self, Checker, Codec, Made, Mix, Order, Part, Record, Seen, Site, Sums, Tailer, kafka, left_out};
 use logmill::flow::record;
 use logmill::transform::Options;
-use reference::End;
-use reference::settings::Project;
-use support::{Checker, Codec, Made, Mix, Order, Part, Record, Seen, Site, Sums, Tailer, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(180);

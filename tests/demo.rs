@@ -1,14 +1,12 @@
 //! The demo as somebody meets it who has nothing but the program.
 
-mod support;
-
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{eventually, signal};
+use crate::support::{eventually, signal};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

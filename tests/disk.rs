@@ -1,14 +1,13 @@
 //! Output that cannot be written, through the binary on a real broker: directories that refuse, a disk that fills up,
 //! and others who touch the files.
 
-mod support;
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use support::{Checker, Finding, Made, Mix, Order, Part, Record, Seen, Site, Tailer, Verdict, kafka, left_out};
+use crate::support::{
+    Checker, Finding, Made, Mix, Order, Part, Record, Seen, Site, Tailer, Tmpfs, Verdict, kafka, left_out,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -20,31 +19,6 @@ fn check(made: &[Made], seen: &Seen, order: Order) -> Verdict {
     let mut checker = Checker::new();
     made.iter().for_each(|m| checker.expect_made(m));
     checker.check(seen, order)
-}
-
-/// A small filesystem of its own, gone when dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(at: &Path, options: &str) -> Tmpfs {
-        std::fs::create_dir_all(at).expect("a mount point");
-        mount(&["-t", "tmpfs", "-o", options, "logmill-test"], at);
-        Tmpfs(at.to_owned())
-    }
-
-    fn remount(&self, options: &str) {
-        mount(&["-o", &format!("remount,{options}")], &self.0);
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().expect("umount");
-    }
-}
-
-fn mount(words: &[&str], at: &Path) {
-    assert!(Command::new("mount").args(words).arg(at).status().expect("mount").success(), "mount {words:?}");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `logmill transform` through the binary: what stands on which stream, in which order, and with which exit code.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,6 +8,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+use crate::support;
 
 const ITEM: &str =
     r#"{"headers":{"app_id":24,"log_name":"log_item"},"logs":{"role_id":7,"mtime":1608184243,"none":null}}"#;

@@ -1,17 +1,15 @@
 //! The list of entries under a key of a real etcd: read, watched, through compaction, passwords and a server that dies.
 
-mod support;
-
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::support::{Part, eventually, left_out};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use logmill::tail::etcd::{Etcd, Found, Settings};
 use serde_json::{Value, json};
-use support::{Part, eventually, left_out};
 
 const SOON: Duration = Duration::from_secs(30);
 const KEY: &str = "/logmill/10.0.0.1/collect";

@@ -1,17 +1,15 @@
 //! Records that cannot become a line, through the binary on a real broker: each reason into the failure queue, whole,
 //! once, and for good.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::support::{Mix, Part, Record, Seen, Site, Sums, kafka, left_out};
 use logmill::ledger::failures::Failure;
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
-use support::{Mix, Part, Record, Seen, Site, Sums, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;

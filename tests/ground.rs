@@ -1,18 +1,14 @@
 //! What changes under the program between two starts: the boot, the mounts, the files. Through the binary on a real
 //! broker; the process before was killed in the middle of its work.
 
-#[allow(dead_code)] // No test binary uses all of it.
-#[path = "torture/disks.rs"]
-mod disks;
-mod support;
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use disks::LoopDisk;
-use support::{Made, Order, Part, Record, Seen, Site, Tailer, Verdict, expecting, kafka, left_out, written};
+use crate::support::{
+    LoopDisk, Made, Order, Part, Record, Seen, Site, Tailer, Verdict, expecting, kafka, left_out, written,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 const RECORDS: usize = 20_000;

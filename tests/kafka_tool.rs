@@ -1,17 +1,15 @@
 //! `tools/kafka` itself: what the other tests build on. Real brokers, started and ended for good.
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::{Codec, Kafka, Part, Record, TransactionEnd, eventually, left_out};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use support::{Codec, Kafka, Part, Record, TransactionEnd, eventually, left_out};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);

@@ -1,11 +1,9 @@
 //! kill -9 at random instants, at full load, with a reader of the files that only goes forward.
 
-mod support;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use support::{Checker, Kafka, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, left_out};
+use crate::support::{Checker, Kafka, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, left_out};
 
 const PARTITIONS: i32 = 6;
 /// Kills of one run; `LOGMILL_KILLS` asks for more.

@@ -1,13 +1,10 @@
 //! The log through the binary: levels, rotation, stacks; and a disk or terminal that fails is no matter of the road.
 
-mod support;
-
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use support::{Mix, Part, Record, Site, kafka, left_out, written};
+use crate::support::{self, Mix, Part, Record, Site, Tmpfs, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Some lines each second.
@@ -103,10 +100,6 @@ fn a_log_file_that_is_removed_comes_back() {
     assert!(read(site.path("a.log")).contains("told to stop"));
 }
 
-fn mount(words: &[&str], at: &Path) {
-    assert!(Command::new("mount").args(words).arg(at).status().expect("mount").success(), "mount {words:?}");
-}
-
 #[test]
 fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
     if left_out(&[Part::Kafka, Part::Mount]) {
@@ -114,9 +107,8 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
     }
     let topic = kafka().create_topic("full", 1);
     let site = site(&topic, "log_file = \"log/a.log\"\nlog_level = \"debug\"\nmetrics_listen = \"127.0.0.1:0\"");
-    std::fs::create_dir(site.path("log")).expect("a mount point");
     let dir = site.path("log");
-    mount(&["-t", "tmpfs", "-o", "size=8k", "logmill-test"], &dir);
+    let disk = Tmpfs::mount(&dir, "size=8k");
     let mut run = site.start(&[]);
     let log = || read(dir.join("a.log"));
     site.awaited("the numbers", SOON, || log().contains("numbers: ").then_some(()));
@@ -127,13 +119,12 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
     site.awaited("lines are lost", SOON, || (web.number("logmill_log_lines_lost_total") > Some(5.0)).then_some(()));
     kafka().produce(&topic, written(1, 1, 2_000).iter().map(Record::from));
     site.await_lines("game", 2_000, SOON);
-    mount(&["-o", "remount,size=10m"], &dir);
+    disk.remount("size=10m");
     let text = "lines of the log were lost before this one: No space left on device";
     site.awaited("the loss is said", SOON, || log().contains(text).then_some(()));
     run.term();
     let well = run.wait(SOON).success();
     let log = log();
-    Command::new("umount").arg("-l").arg(&dir).status().expect("umount");
     assert!(well && log.contains("told to stop"), "{log}");
     assert!(log.lines().all(|line| !line.contains("][") && !line[1..].contains("[20")), "two lines in one: {log}");
 }

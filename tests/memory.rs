@@ -1,10 +1,8 @@
 //! The process's memory at full load, with all keys at their defaults.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Codec, Kafka, Mix, Part, Record, Site, eventually, left_out};
+use crate::support::{Codec, Kafka, Mix, Part, Record, Site, eventually, left_out};
 
 /// What the README promises for 6 partitions.
 const PROMISED_KIB: u64 = 256 << 10;

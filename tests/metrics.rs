@@ -1,7 +1,5 @@
 //! The numbers of the running program through the binary: what Prometheus, a load balancer and a person's browser see.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{self, Fate, Mix, Part, Record, Site, Web, kafka, left_out, written};
 use serde_json::Value;
-use support::{Fate, Mix, Part, Record, Site, Web, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,12 +1,10 @@
 //! Every command of `millctl`, through the binary on a real broker.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Mix, Part, Record, Said, Site, kafka, left_out, written};
+use crate::support::{self, Mix, Part, Record, Said, Site, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,22 +1,14 @@
 //! File names that strangers choose, through the binary on a real broker: what they may contain, how many there may be,
 //! what may stand in their way.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use support::{Checker, Kafka, Order, Part, Record, Seen, Site, left_out};
+use crate::support::{Checker, Order, Part, Record, Seen, Site, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
-
-fn kafka() -> &'static Kafka {
-    static KAFKA: OnceLock<Kafka> = OnceLock::new();
-    KAFKA.get_or_init(|| Kafka::start(1))
-}
 
 /// A record of partition 0 whose log has this name, as JSON writes it.
 fn named(sequence: usize, log_name: &str) -> Record {

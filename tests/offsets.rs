@@ -1,11 +1,11 @@
 //! Logs that do not hold what was to be read next, through the binary on a real broker: retention that was faster,
 //! topics made anew, another cluster.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{Kafka, Made, Mix, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, written};
+use crate::support::{
+    Kafka, Made, Mix, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, written,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 

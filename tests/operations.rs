@@ -1,15 +1,13 @@
 //! What docs/operations.md tells an operator to do, done with the real program on a real broker: data and files moved,
 //! to another host too, a task renamed, and what moves an offset and what does not.
 
-mod support;
-
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::{Made, Order, Part, Record, Seen, Site, expecting, kafka, left_out, written};
 use logmill::flow::span::checksum;
-use support::{Made, Order, Part, Record, Seen, Site, expecting, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,16 +1,14 @@
 //! What an operator orders of a running engine: pause and resume, reload, seek.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::support::{self, Made, Part, Record, Rot, Seen, Site, Spoiled, expecting, kafka, left_out, mark, written};
 use logmill::conf;
 use logmill::ctl::protocol::TaskState;
 use logmill::engine::{Answer, Engine, EngineError, Mode, Order, Remote, Summary};
 use logmill::flow::cluster::Target;
-use support::{Made, Part, Record, Rot, Seen, Site, Spoiled, expecting, kafka, left_out, mark, written};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Checkpoints all the time, so that one is never far.

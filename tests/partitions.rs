@@ -1,12 +1,10 @@
 //! Topics and partitions as they come and go, through the binary on a real broker: where reading begins, what appears
 //! later, what transactions hide, and state that outlives the shape and the name of a task.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::{
+use crate::support::{
     Made, Mix, Order, Part, Record, Seen, Site, Tailer, TransactionEnd, expecting, kafka, left_out, mark, written,
 };
 

@@ -1,15 +1,13 @@
 //! Starts on a data directory that is not what the last process left: damaged, old, or beside another output directory;
 //! through the binary on a real broker.
 
-mod support;
-
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::{Checker, Made, Mix, Order, Part, Record, Running, Seen, Site, kafka, left_out};
 use logmill::flow::span::checksum;
-use support::{Checker, Made, Mix, Order, Part, Record, Running, Seen, Site, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,16 +1,16 @@
 //! Reloads of a running program, on a real broker: what changes takes effect, what does not change is not touched, and
 //! no line is lost or doubled.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{
+    self, Made, Mix, Order, Part, Record, Running, Seen, Site, Tailer, expecting, kafka, left_out, written,
+};
 use serde_json::Value;
-use support::{Made, Mix, Order, Part, Record, Running, Seen, Site, Tailer, expecting, kafka, left_out, written};
 
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(300);

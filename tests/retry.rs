@@ -1,12 +1,11 @@
 //! The failure queue read again, through the engine and the binary on a real broker: parked records become lines once
 //! their settings are mended, or are cleared, each exactly once, whatever happens meanwhile.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::{Checker, Fate, Made, Mix, Order as LineOrder, Part, Record, Seen, Site, Tailer, kafka, left_out};
 use logmill::conf;
 use logmill::engine::{Answer, Engine, Load, Mode, Order, Remote, order_offline};
 use logmill::ledger::failures::{Failure, Filter};
@@ -14,7 +13,6 @@ use logmill::ledger::queue;
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
-use support::{Checker, Fate, Made, Mix, Order as LineOrder, Part, Record, Seen, Site, Tailer, kafka, left_out};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,15 +1,13 @@
 //! The program as it is laid out on a machine by `tools/install`: what lies where with which mode, the init script below
 //! `service` and `update-rc.d` with LSB's exit codes, the systemd unit.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use support::{Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
+use crate::support::{self, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! The house rules that a machine can check, over every file in `src/`: sizes, heads, the direction of imports, words
-//! that must not occur, and which file may name which library. Each finding says what to write instead.
+//! that must not occur, and which file may name which library. Each finding says what to write instead. And no file of
+//! tests may lie there unused.
 
 use std::path::{Path, PathBuf};
 
@@ -84,6 +85,18 @@ fn no_async_runtime_comes_in_with_a_library() {
     for runtime in ["\"tokio\"", "\"async-std\"", "\"smol\""] {
         assert!(!names.contains(&runtime), "{runtime} came in: see `cargo tree -i`, turn that feature off");
     }
+}
+
+#[test]
+fn every_file_of_tests_is_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("a file of the project");
+    let (suite, manifest) = (read("tests/suite.rs"), read("Cargo.toml"));
+    let run = |name: &str| suite.contains(&format!("\nmod {name};")) || manifest.contains(&format!("name = {name:?}"));
+    let names = root.join("tests").read_dir().expect("tests").map(|entry| entry.expect("an entry").path());
+    let names = names.filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".rs")?.to_owned()));
+    let forgotten: Vec<String> = names.filter(|name| !run(name)).collect();
+    assert!(forgotten.is_empty(), "no test of these is run, write `mod` for them in tests/suite.rs: {forgotten:?}");
 }
 
 /// Every rule finds what it is there for: path, text, and a word of the finding; none where the text is in order.

@@ -1,15 +1,9 @@
 //! Random settings, random and damaged records: the library must end every one as the reference does. A run is as long
 //! as LOGMILL_DIFF_RECORDS says and begins at LOGMILL_DIFF_SEED; a mismatch names the seed that shows it at once.
 
-mod reference;
-
-#[path = "transform_differential/dice.rs"]
 mod dice;
-#[path = "transform_differential/mutate.rs"]
 mod mutate;
-#[path = "transform_differential/records.rs"]
 mod records;
-#[path = "transform_differential/worlds.rs"]
 mod worlds;
 
 use std::io::Write;
@@ -19,11 +13,12 @@ use logmill::flow::record::Record;
 use logmill::flow::tally::Tally;
 use logmill::transform::{LaneRule, Options, Out, Stop, Transformer, ValueCodec, Verdict};
 
+use crate::reference;
+use crate::reference::fast::{self, EndAndLanes, Fast, Files};
+use crate::reference::lane::lane;
+use crate::reference::settings::Project;
 use dice::Dice;
 use records::Shape;
-use reference::fast::{self, EndAndLanes, Fast, Files};
-use reference::lane::lane;
-use reference::settings::Project;
 
 const NOW_MS: i64 = 1_608_184_360_123;
 

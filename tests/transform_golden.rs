@@ -1,12 +1,10 @@
 //! The recorded samples, byte for byte: settings and records from `tests/golden`, by the library and by the reference.
 
-mod reference;
-
+use crate::reference::fast::{Fast, Files};
+use crate::reference::{self, End, Remarks};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use logmill::flow::record::Record;
 use logmill::transform::Options;
-use reference::fast::{Fast, Files};
-use reference::{End, Remarks};
 use serde_json::Value;
 
 const NOW_MS: i64 = 1_608_184_360_123;

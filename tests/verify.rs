@@ -1,13 +1,11 @@
 //! `logmill verify` through the binary: files that are exact, that miss a line, that hold one twice, out of order, or
 //! one of nobody's.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Kafka, Made, Mix, Part, Record, Site, left_out};
+use crate::support::{self, Kafka, Made, Mix, Part, Record, Site, left_out};
 
 const RECORDS: usize = 5_000;
 

@@ -1,13 +1,11 @@
 //! The tailer, the checker and the records by which all else is judged: each must see what it is there to see.
 
-mod support;
-
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use support::{Checker, Fate, Finding, Made, Mix, Order, Seen, Tailer, Verdict, eventually};
+use crate::support::{Checker, Fate, Finding, Made, Mix, Order, Seen, Tailer, Verdict, eventually};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);

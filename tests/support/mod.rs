@@ -1,11 +1,12 @@
 //! What the integration tests stand on: a real broker, the real program, a tailer that only reads forward, and a
-//! checker that knows which line has to be where. Each test binary includes it with `mod support;`.
+//! checker that knows which line has to be where.
 #![allow(dead_code, unused_imports)] // No test binary uses all of it.
 
 mod broker;
 mod checker;
 mod consume;
 mod control;
+mod disks;
 mod parts;
 mod produce;
 mod program;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 pub use broker::Kafka;
 pub use checker::{Checker, Order, Verdict, mark};
 pub use control::Said;
+pub use disks::{LoopDisk, Tmpfs};
 pub use parts::{Part, left_out};
 pub use produce::{Codec, OpenTransaction, Record, TransactionEnd};
 pub use program::{Running, Site};

@@ -4,9 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Dice, Ground, Outcome, SOON};
-use crate::disks::Tmpfs;
 use crate::proxy::{Line, Proxy};
-use crate::support::{Kafka, Order, Running};
+use crate::support::{Kafka, Order, Running, Tmpfs};
 
 const BLOWS_PER_COURSE: u64 = 30;
 const BACKLOG: usize = 1_000;
@@ -49,7 +48,7 @@ fn course(proxy: &Proxy, seed: u64, times: u64, dice: &mut Dice, outcome: &mut O
     let mut course = Course::through(proxy, "combined", seed + outcome.times);
     course.site.process(&format!("{CLUSTER}\nbrokers = {:?}", proxy.bootstrap()));
     course.configure(LAYOUT);
-    let tmpfs = Tmpfs::mount(&course.site.out("game"), WIDE_KIB);
+    let tmpfs = Tmpfs::mount(&course.site.out("game"), &format!("size={WIDE_KIB}k"));
     let place = Place { kafka: proxy.kafka(), proxy, tmpfs };
     let tailer = course.tailer();
     let mut run = course.site.start(&[]);
@@ -85,7 +84,7 @@ fn blow(place: &Place<'_>, trouble: Trouble, course: &mut Course<'_>, mut run: R
     let waits = |course: &Course<'_>| course.site.log().matches("waits for the disk").count();
     let waited = waits(course);
     if trouble.is_full {
-        place.tmpfs.resize(used_kib(course) + TIGHT_KIB);
+        place.tmpfs.remount(&format!("size={}k", used_kib(course) + TIGHT_KIB));
     }
     let flow = course.make(FLOW);
     let (kafka, topic) = (place.kafka, course.topic.clone());
@@ -110,7 +109,7 @@ fn blow(place: &Place<'_>, trouble: Trouble, course: &mut Course<'_>, mut run: R
             place.kafka.resume(1);
         }
         place.proxy.set(Line::Open);
-        place.tmpfs.resize(used_kib(course) + WIDE_KIB);
+        place.tmpfs.remount(&format!("size={}k", used_kib(course) + WIDE_KIB));
         feed.join().expect("the producer");
     });
     run

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Dice, Ground, Outcome, SOON, TAKEN};
-use crate::disks::Tmpfs;
-use crate::support::{Finding, Order, Running, Tailer};
+use crate::support::{Finding, Order, Running, Tailer, Tmpfs};
 
 const DISKS_PER_COURSE: u64 = 20;
 /// Of the disk at first, and what it grows by.
@@ -33,7 +32,7 @@ fn course(ground: &Ground<'_>, disks: u64, dice: &mut Dice, outcome: &mut Outcom
     course.configure(LAYOUT);
     let out = course.site.out("game");
     let mut kib = START_KIB;
-    let tmpfs = Tmpfs::mount(&out, kib);
+    let tmpfs = Tmpfs::mount(&out, &format!("size={kib}k"));
     let tailer = course.tailer();
     let mut taken = BTreeMap::new();
     let mut run = course.site.start(&[]);
@@ -49,7 +48,7 @@ fn course(ground: &Ground<'_>, disks: u64, dice: &mut Dice, outcome: &mut Outcom
         let freed = dice.below(2) == 0 && take_finished(&course, &tailer, &mut taken);
         if !freed {
             kib += MORE_KIB;
-            tmpfs.resize(kib);
+            tmpfs.remount(&format!("size={kib}k"));
         }
         let began = Instant::now();
         while tailer.bytes() == before {
@@ -59,7 +58,7 @@ fn course(ground: &Ground<'_>, disks: u64, dice: &mut Dice, outcome: &mut Outcom
         }
         outcome.note_recovery(began.elapsed());
     }
-    tmpfs.resize(4 << 20);
+    tmpfs.remount("size=4g");
     run.kill9();
     course.run_to_the_end();
     let mut seen = tailer.finish();

@@ -10,7 +10,6 @@ mod support;
 mod brokers;
 mod combined;
 mod course;
-mod disks;
 mod errno;
 mod full;
 mod kills;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Dice, Ground, Outcome, Standing};
-use crate::disks::LoopDisk;
-use crate::support::Order;
+use crate::support::{LoopDisk, Order};
 
 const LOSSES_PER_COURSE: u64 = 25;
 const BACKLOG: usize = 500;

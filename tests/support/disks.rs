@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::eventually;
+use super::eventually;
 
 /// FS_IOC_SHUTDOWN, and its mode in which nothing more reaches the disk, not even the log.
 const FS_IOC_SHUTDOWN: libc::c_ulong = 0x8004_587d;
@@ -66,14 +66,16 @@ impl Drop for LoopDisk {
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    pub fn mount(at: &Path, kib: u64) -> Tmpfs {
+    /// `options` as mount(8) takes them: `size=1m`.
+    pub fn mount(at: &Path, options: &str) -> Tmpfs {
         std::fs::create_dir_all(at).expect("a mount point");
-        command("mount", &["-t", "tmpfs", "-o", &format!("size={kib}k"), "logmill-torture", text(at)]);
+        command("mount", &["-t", "tmpfs", "-o", options, "logmill-test", text(at)]);
         Tmpfs(at.to_owned())
     }
 
-    pub fn resize(&self, kib: u64) {
-        command("mount", &["-o", &format!("remount,size={kib}k"), text(&self.0)]);
+    /// The same filesystem with other options.
+    pub fn remount(&self, options: &str) {
+        command("mount", &["-o", &format!("remount,{options}"), text(&self.0)]);
     }
 }
 
