@@ -38,7 +38,9 @@ pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
     let mut dice = Dice(ground.seed);
     let (behind, of_three) = (times / 2, times / 4);
     let blows = &[Blow::Kill, Blow::Pause];
-    let alone = Place { kafka: ground.kafka, brokers: 1, proxy: None, blows };
+    // Not the one of the other faults: it dies.
+    let own = Kafka::start(1);
+    let alone = Place { kafka: &own, brokers: 1, proxy: None, blows };
     course(&alone, times - behind - of_three, ground.seed, &mut dice, &mut outcome);
     if behind > 0 {
         let proxy = Proxy::start();

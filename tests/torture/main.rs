@@ -37,7 +37,7 @@ usage: tools/torture [--seed N] [FAULT [N]]...
   --broker N         N times a broker stands still, dies and comes back, or hands its partitions to another, or its
                      connections break off, go slow or silent
 
-A seed repeats the choices of a run. Without a fault: a short version of each.
+A seed repeats the choices of a run. Several faults happen at the same time. Without a fault: a short version of each.
 ";
 
 /// A fault: its option, how often it happens in the short version, what it needs, and how it is done.
@@ -56,7 +56,6 @@ const FAULTS: [Fault; 7] = [
     Fault { name: "errno", short: 1, full: 4, needs: &[Part::Kafka, Part::Strace], run: errno::run },
     Fault { name: "disk-full", short: 8, full: 20, needs: &[Part::Kafka, Part::Mount], run: full::run },
     Fault { name: "combined", short: 6, full: 60, needs: &[Part::Kafka, Part::Mount], run: combined::run },
-    // The last one: it takes the brokers down.
     Fault { name: "broker", short: 6, full: 20, needs: &[Part::Kafka], run: brokers::run },
 ];
 
@@ -81,19 +80,27 @@ fn main() -> ExitCode {
     let wanted: Vec<_> = typed.faults.iter().filter(|(fault, _)| !is_left_out(fault)).collect();
     println!("--seed {}", typed.seed);
     let kafka = (!wanted.is_empty()).then(|| Kafka::start(1));
-    let mut rows = Vec::new();
-    for (fault, times) in wanted {
-        let Some(kafka) = &kafka else { break };
-        let ground = Ground { kafka, seed: typed.seed };
-        let began = std::time::Instant::now();
-        let result = on_a_thread(fault.name, || (fault.run)(&ground, *times));
-        println!("{} took {} s", fault.name, began.elapsed().as_secs());
-        rows.push((fault.name, result));
-    }
+    let ground = kafka.as_ref().map(|kafka| Ground { kafka, seed: typed.seed });
+    let rows: Vec<_> = std::thread::scope(|scope| {
+        let Some(ground) = &ground else { return Vec::new() };
+        let running: Vec<_> =
+            wanted.iter().map(|(fault, times)| (fault.name, scope.spawn(|| fault.run(ground, *times)))).collect();
+        running.into_iter().map(|(name, fault)| (name, fault.join().ok().flatten())).collect()
+    });
     table(&rows);
     let failed = rows.iter().filter(|(_, row)| row.as_ref().is_none_or(|row| !row.is_exact())).count();
     println!("{} passed, {failed} failed", rows.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Fault {
+    /// `None`: it panicked, and has said why.
+    fn run(&self, ground: &Ground<'_>, times: u64) -> Option<Outcome> {
+        let began = std::time::Instant::now();
+        let outcome = on_a_thread(self.name, || (self.run)(ground, times));
+        println!("{} took {} s", self.name, began.elapsed().as_secs());
+        outcome
+    }
 }
 
 /// `None` asks for help. What other test binaries understand (`--nocapture`, the name of a test) is not for this one:
