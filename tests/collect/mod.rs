@@ -1,0 +1,11 @@
+//! The other road: lines of files into topics, on a real broker.
+
+mod content;
+mod course;
+mod exact;
+mod once;
+mod orders;
+mod post;
+mod rotation;
+mod supervision;
+mod watching;
