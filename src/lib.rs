@@ -24,8 +24,8 @@
 //! [`ctl`] is its door: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or
 //! without the running program.
 //!
-//! Imports run the way the data runs: `engine` -> (`reader`, `conf`, `tail`) -> (`writer`, `transform`, `ledger`) ->
-//! `ring` -> (`flow`, `sys`). The ring stands a floor above `flow` and `sys`, for it is made of both.
+//! Imports run the way the data runs: `engine` -> `conf` -> (`reader`, `tail`) -> (`writer`, `transform`, `ledger`) ->
+//! `ring` -> (`flow`, `sys`). `conf` stands above the stations, for what it means is said in their words. The ring stands a floor above `flow` and `sys`, for it is made of both.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use logmill::conf::schema::{CLUSTER, Key, PROCESS, TASK};
+use logmill::conf::schema::{CLUSTER, COLLECT, ETCD, Key, PROCESS, TASK};
 use serde_json::{Value, json};
 
 /// A key, a value that is not its default in the form in which it is shown, a wrong one, and a word of what is said
@@ -73,13 +73,49 @@ const TASK_ROWS: &[Row] = &[
     ("failures_max", "9", "0", "out of range"),
 ];
 
-const SECTIONS: [(&str, &[Key], &[Row]); 3] =
-    [("process", PROCESS, PROCESS_ROWS), ("cluster.eu", CLUSTER, CLUSTER_ROWS), ("deliver.game", TASK, TASK_ROWS)];
+const COLLECT_ROWS: &[Row] = &[
+    ("paths", r#"["/a/*.log", "/b/**/c"]"#, r#"["a"]"#, "does not begin with /"),
+    ("entries", r#""list.json""#, r#""nowhere.json""#, "cannot be read"),
+    ("from_etcd", "true", "1", "is an integer"),
+    ("topic", r#""web""#, r#""a b""#, "no legal topic name"),
+    ("key", r#""front""#, r#""""#, "is empty"),
+    ("cluster", r#""eu""#, r#""e u""#, "no legal name"),
+    ("roots", r#"["/srv"]"#, r#""/srv""#, "is a string"),
+    ("start_from", r#""beginning""#, r#""earliest""#, "known words"),
+    ("partitioner", r#""key""#, r#""keys""#, "known words"),
+    ("compression", r#""zstd""#, r#""lzma""#, "known words"),
+    ("exactly_once", "true", "\"yes\"", "is a string"),
+    ("positions_topic", r#""places""#, r#""..""#, "no legal topic name"),
+    ("max_line_bytes", r#""64KiB""#, r#""1B""#, "out of range"),
+    ("multiline_start", r#""^[0-9]""#, r#""(""#, "no regular expression"),
+    ("close_delay", r#""10s""#, r#""2d""#, "out of range"),
+];
+
+const ETCD_ROWS: &[Row] = &[
+    ("endpoints", r#"["h:2379", "https://i:1"]"#, r#"["h"]"#, "no host:port"),
+    ("collect_key", r#""/logmill/%s""#, r#""""#, "is empty"),
+    ("user", r#""mill""#, "[]", "is an array"),
+    ("password", r#""(hidden)""#, "7", "is an integer"),
+    ("tls_ca", r#""cert.pem""#, r#""logmill.toml""#, "no PEM file"),
+    ("tls_cert", r#""cert.pem""#, "7", "is an integer"),
+    ("tls_key", r#""key.pem""#, "7", "is an integer"),
+];
+
+const SECTIONS: [(&str, &[Key], &[Row]); 5] = [
+    ("process", PROCESS, PROCESS_ROWS),
+    ("cluster.eu", CLUSTER, CLUSTER_ROWS),
+    ("deliver.game", TASK, TASK_ROWS),
+    ("collect.web", COLLECT, COLLECT_ROWS),
+    ("etcd", ETCD, ETCD_ROWS),
+];
 
 /// What the rows of a task cannot do without.
 const BARE: &str = r#"
 [cluster.default]
 brokers = "h:1"
+[collect.web]
+paths = ["/a"]
+topic = "t"
 [deliver.game]
 topics = ["t"]
 group_id = "g"
@@ -99,6 +135,9 @@ impl Place {
         std::fs::write(dir.path().join("settings/mthinkingdata:metadata.24.json"), "[]").expect("a file");
         std::fs::write(dir.path().join("settings/mthinkingdata:metadata.25.json"), "[]").expect("a file");
         let place = Place { dir };
+        place.write("list.json", "[]");
+        place.write("cert.pem", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n");
+        place.write("key.pem", "-----BEGIN PRIVATE KEY-----\nMAAA\n-----END PRIVATE KEY-----\n");
         place.write("logmill.toml", config);
         place
     }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::config::{Config, Deliver, Log, LogRotate, Process, Transform};
+use super::config::{Collect, Config, Deliver, Log, LogRotate, Process, Transform};
+use super::effective::Effective;
 use super::kind::{Item, Value};
 use super::look::Look;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
@@ -24,15 +25,18 @@ pub fn check(written: &Written, problems: &mut Vec<Problem>, warnings: &mut Vec<
     let clusters: Vec<Cluster> = written.clusters.iter().map(|section| check.cluster(section)).collect();
     let process = check.process();
     let deliver: Vec<Deliver> = written.deliver.iter().map(|section| check.deliver(section, &clusters)).collect();
+    let etcd = check.etcd();
+    let collect: Vec<Collect> = written.collect.iter().map(|section| check.collect(section, &clusters)).collect();
     check.topics_once(&deliver);
     check.dirs_once(&process, &deliver);
-    Config { process, deliver }
+    check.names_once();
+    Config { process, deliver, collect, etcd }
 }
 
-struct Check<'a> {
-    written: &'a Written,
-    problems: &'a mut Vec<Problem>,
-    warnings: &'a mut Vec<Problem>,
+pub(super) struct Check<'a> {
+    pub(super) written: &'a Written,
+    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) warnings: &'a mut Vec<Problem>,
 }
 
 impl<'a> Check<'a> {
@@ -89,10 +93,7 @@ impl<'a> Check<'a> {
         let file_name = self.file_name(&look, transform, rotate);
         let mut effective = look.effective();
         effective.add(look.key("file_name"), Some(&Value::Text(file_name.clone().into())));
-        let cluster = self.written.clusters.iter().find(|section| section.name == look.text("cluster"));
-        if let Some(section) = cluster {
-            effective.extend(Look { keys: CLUSTER, sections: [section; 2] }.effective());
-        }
+        self.add_cluster(&look, &mut effective);
         Deliver {
             name: section.name.clone(),
             cluster: self.cluster_of(&look, clusters),
@@ -122,8 +123,16 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// The keys of the task's cluster too.
+    pub(super) fn add_cluster(&self, look: &Look<'_>, effective: &mut Effective) {
+        let cluster = self.written.clusters.iter().find(|section| section.name == look.text("cluster"));
+        if let Some(section) = cluster {
+            effective.extend(Look { keys: CLUSTER, sections: [section; 2] }.effective());
+        }
+    }
+
     /// Mandatory keys that are not there.
-    fn demand(&mut self, look: &Look<'_>, heading: &str, is_te: bool) {
+    pub(super) fn demand(&mut self, look: &Look<'_>, heading: &str, is_te: bool) {
         let section = look.sections[0];
         let is_mandatory = |key: &&Key| match key.unset {
             Unset::Mandatory => true,
@@ -164,7 +173,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn cluster_of(&mut self, look: &Look<'_>, clusters: &[Cluster]) -> Cluster {
+    pub(super) fn cluster_of(&mut self, look: &Look<'_>, clusters: &[Cluster]) -> Cluster {
         let name = look.text("cluster");
         if let Some(cluster) = clusters.iter().find(|c| c.name == name) {
             return cluster.clone();
@@ -322,7 +331,7 @@ fn options(look: &Look<'_>) -> Options {
     }
 }
 
-fn texts(items: &[Item]) -> Vec<String> {
+pub(super) fn texts(items: &[Item]) -> Vec<String> {
     items.iter().map(|item| item.text.clone()).collect()
 }
 

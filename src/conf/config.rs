@@ -9,6 +9,8 @@ use log::LevelFilter;
 use super::effective::Effective;
 use crate::flow::cluster::{Cluster, Start};
 use crate::flow::name::Rotate;
+use crate::tail::partition::Partitioner;
+use crate::tail::{StartFrom, etcd};
 use crate::transform::Options;
 
 /// The whole program.
@@ -17,6 +19,10 @@ pub struct Config {
     pub process: Process,
     /// In the order of the file.
     pub deliver: Vec<Deliver>,
+    /// In the order of the file.
+    pub collect: Vec<Collect>,
+    /// Where a list of entries stands that a task takes; `collect_key` as written.
+    pub etcd: Option<etcd::Settings>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +117,35 @@ pub struct Deliver {
     /// Parked records the failure queue may hold before the task waits.
     pub failures_max: u64,
     /// For comparing two configurations; with the keys of its cluster.
+    pub effective: Effective,
+}
+
+/// One `[collect.NAME]` task. What it follows stands in [`Loaded::lists`](super::Loaded::lists).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collect {
+    pub name: String,
+    pub cluster: Cluster,
+    /// Absolute paths and valid globs.
+    pub paths: Vec<String>,
+    /// A list file.
+    pub entries: Option<PathBuf>,
+    /// What the list in etcd names is followed too.
+    pub from_etcd: bool,
+    /// Of entries that name none.
+    pub topic: Option<String>,
+    /// Of entries that name none.
+    pub key: Option<String>,
+    pub roots: Vec<PathBuf>,
+    pub start_from: StartFrom,
+    pub partitioner: Partitioner,
+    pub compression: String,
+    /// The topic of places, where lines go out in transactions.
+    pub positions_topic: Option<String>,
+    pub max_line_bytes: usize,
+    /// A valid regular expression.
+    pub multiline_start: Option<String>,
+    pub close_delay: Duration,
+    /// For comparing two configurations; with the keys of its cluster, and those of etcd where it needs it.
     pub effective: Effective,
 }
 

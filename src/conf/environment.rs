@@ -30,11 +30,15 @@ struct Target {
 
 /// Sets the values of all variables of this process. A variable of this form that names no key is a warning.
 pub fn lay_over(written: &mut Written, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
-    let mut sections: Vec<(String, &'static [Key], &mut Section)> = written.sections_mut();
+    let mut sections: Vec<(String, Vec<&'static Key>, &mut Section)> = written.sections_mut();
     let mut targets = Vec::new();
     for (section, (heading, keys, _)) in sections.iter().enumerate() {
         let variable = |key: &str| format!("{PREFIX}{}__{key}", heading.replace('.', "__").replace('-', "_"));
-        targets.extend(keys.iter().map(|key| Target { variable: variable(key.name).to_uppercase(), section, key }));
+        targets.extend(keys.iter().copied().map(|key| Target {
+            variable: variable(key.name).to_uppercase(),
+            section,
+            key,
+        }));
     }
     let mut variables: Vec<_> = std::env::vars_os().collect();
     variables.sort();
@@ -97,7 +101,9 @@ fn entry(key: &'static Key, variable: &str, source: &Source<'_>, problems: &mut 
 /// Text stands for itself unless it is written as TOML has it.
 fn value<'t>(kind: &Kind, text: &'t str) -> Result<Spanned<DeValue<'t>>, toml::de::Error> {
     let opens = match kind {
-        Kind::Topics | Kind::AppIds | Kind::Users | Kind::Cores => &['"', '\'', '['][..],
+        Kind::Topics | Kind::AppIds | Kind::Users | Kind::Cores | Kind::Paths | Kind::Endpoints => {
+            &['"', '\'', '['][..]
+        }
         Kind::Pairs => &['{'],
         _ => &['"', '\''],
     };

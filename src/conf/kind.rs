@@ -23,7 +23,12 @@ pub enum Kind {
     Listen,
     Name,
     Brokers,
+    Topic,
     Topics,
+    /// Absolute ones, of files or directories.
+    Paths,
+    /// Of etcd: `host:port` or URLs.
+    Endpoints,
     AppIds,
     Cores,
     Integer {

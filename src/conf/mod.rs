@@ -4,6 +4,7 @@
 //! the first to the second, for start, check and reload alike. [`schema`] is the table of all keys.
 
 mod check;
+mod collecting;
 pub mod config;
 mod effective;
 mod environment;
@@ -31,6 +32,7 @@ pub use show::show;
 pub use units::{parse_duration, parse_start, parse_timezone};
 
 use crate::flow::problem::Problem;
+use crate::tail::Entry;
 use crate::transform::Program;
 use config::{Config, Process, Transform};
 use place::Source;
@@ -44,6 +46,8 @@ pub struct Loaded {
     pub config: Config,
     /// By task name; a task with `transform = "none"` has none.
     pub programs: BTreeMap<String, Arc<Program>>,
+    /// By task name: what each collect task follows by its keys and its list file.
+    pub lists: BTreeMap<String, Vec<Entry>>,
     /// What is legal and yet hardly meant.
     pub warnings: Vec<Problem>,
     /// The files and directories that were read: what to watch for a change.
@@ -53,7 +57,7 @@ pub struct Loaded {
 }
 
 /// Reads and checks a configuration: the file, over it the overlay `NAME.ENV.toml` beside it where `env` is given, over
-/// both the `LOGMILL_…` variables of the process; and the settings files of its tasks. Relative paths in it begin at
+/// both the `LOGMILL_…` variables of the process; and the settings and list files of its tasks. Relative paths in it begin at
 /// the working directory of the process.
 ///
 /// # Errors
@@ -63,16 +67,17 @@ pub fn load(path: &Path, env: Option<&str>) -> Result<Loaded, Vec<Problem>> {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     let Some((written, files)) = layers(path, env, &mut problems, &mut warnings) else { return Err(problems) };
     let config = check::check(&written, &mut problems, &mut warnings);
-    if config.deliver.is_empty() && problems.is_empty() {
-        let help = "write a section [deliver.NAME]; the delivered conf/logmill.toml shows one";
+    if config.deliver.is_empty() && config.collect.is_empty() && problems.is_empty() {
+        let help = "write a section [deliver.NAME] or [collect.NAME]; the delivered conf/logmill.toml shows one";
         problems.push(Source::new(path, "").whole().problem("there is no task in this file", help));
     }
     let programs = load_programs(&config, &mut problems);
+    let lists = collecting::load_lists(&written, &config, &mut problems);
     warnings.extend(programs.values().flat_map(|program| program.warnings.iter().cloned()));
     warnings.dedup();
     if problems.is_empty() {
         let sources = sources(files, &config);
-        return Ok(Loaded { config, programs, warnings, sources, written });
+        return Ok(Loaded { config, programs, lists, warnings, sources, written });
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     // Tasks may share settings files, whose problems then come once for each task.
@@ -94,7 +99,7 @@ pub fn process(path: &Path, env: Option<&str>) -> Result<Process, Vec<Problem>> 
     }
 }
 
-/// What is meant, without the settings files of the tasks.
+/// What is meant, without the settings and list files of the tasks.
 ///
 /// # Errors
 /// As [`load`].
@@ -169,6 +174,7 @@ fn sources(files: Vec<PathBuf>, config: &Config) -> Vec<PathBuf> {
     let tasks = config.deliver.iter().filter(|task| task.transform == Transform::Te);
     let mut sources = files;
     sources.extend(tasks.map(|task| task.settings_dir.clone()));
+    sources.extend(config.collect.iter().filter_map(|task| task.entries.clone()));
     sources.sort();
     sources.dedup();
     sources

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::schema::{CLUSTER, Change, Key, PROCESS, TASK, Unset};
+use super::schema::{CLUSTER, COLLECT, Change, ETCD, Key, PROCESS, TASK, Unset};
 use super::show::toml;
 
-/// The words around the tables, which stand where `{PROCESS}`, `{CLUSTER}` and `{TASK}` do.
+/// The words around the tables, which stand where `{PROCESS}` and the like do.
 const PAGE: &str = include_str!("reference.md");
 
 /// The page as Markdown.
 pub fn reference() -> String {
-    [("{PROCESS}", PROCESS), ("{CLUSTER}", CLUSTER), ("{TASK}", TASK)]
+    [("{PROCESS}", PROCESS), ("{CLUSTER}", CLUSTER), ("{TASK}", TASK), ("{COLLECT}", COLLECT), ("{ETCD}", ETCD)]
         .into_iter()
         .fold(PAGE.to_string(), |page, (mark, keys)| page.replace(mark, table(keys).trim_end()))
 }

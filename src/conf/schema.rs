@@ -94,6 +94,7 @@ const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 const TEXT: Kind = Kind::Text { min_bytes: 1, max_bytes: 255 };
+const LONG_TEXT: Kind = Kind::Text { min_bytes: 1, max_bytes: 4095 };
 const TEXT_OR_NONE: Kind = Kind::Text { min_bytes: 0, max_bytes: 4095 };
 /// As in the log's own words.
 const LEVELS: Kind = Kind::Choice { known: &["off", "error", "warn", "info", "debug", "trace"], later: &[] };
@@ -272,9 +273,85 @@ pub static TASK: &[Key] = &[
         .help("Parked records that the failure queue holds before the task waits."),
 ];
 
+/// `[collect.NAME]` and `[system]`.
+pub static COLLECT: &[Key] = &[
+    key("paths", Kind::Paths, NO_ITEMS, Live, "[\"/var/log/app/*.log\"]")
+        .help("Files to follow, globs too: `*` stays in one directory, `**` goes below. They go to `topic`."),
+    key("entries", Kind::PathOrNone, word(""), Live, "\"conf/collect.json\"").help(
+        "A list file, in JSON with comments, beside `paths`: [{\"path\": …, \"topic\": …, \"key\": …}], or \
+         {\"configpath\": {key: path}}. It is watched. \"\": none.",
+    ),
+    key("from_etcd", Kind::Flag, NO, Live, "false")
+        .help("Also follow what the list under `collect_key` of [etcd] names. One task may do so."),
+    key("topic", Kind::Topic, Nothing("each entry of the list names its own"), Live, "\"web_log\"")
+        .help("Where lines go whose entry names no topic."),
+    key("key", TEXT, Nothing("messages have no key"), Live, "\"front\"").help(
+        "The key of messages whose entry names none. Not in [system], where this word is the old name of group_id.",
+    ),
+    key("cluster", Kind::Name, word("default"), Task, "\"default\"")
+        .once("exchange")
+        .help("Which [cluster.NAME] to write to."),
+    key("roots", Kind::Paths, NO_ITEMS, Task, "[\"/srv/log\"]")
+        .help("Directories that symbolic links may lead into, beside those that the entries name."),
+    choice("start_from", &["end", "beginning"], &[], Task).help(
+        "Where a file begins that stands there when its entry is first looked at. One that comes later is read from \
+         its beginning.",
+    ),
+    choice("partitioner", &["file", "random", "key"], &[], Task)
+        .help("What chooses the partition: \"file\" keeps the lines of one file in order, \"key\" those of one key."),
+    choice("compression", &["snappy", "none", "gzip", "lz4", "zstd"], &[], Task).help("How batches are compressed."),
+    key("exactly_once", Kind::Flag, NO, Task, "false").help(
+        "Lines and places go out in transactions: who reads committed records sees every line once, through any kill.",
+    ),
+    key("positions_topic", Kind::Topic, Nothing("mandatory with `exactly_once = true`"), Task, "\"logmill_positions\"")
+        .help("The compacted topic that keeps the places then. Tasks may share it."),
+    key("max_line_bytes", size(KIB, 255 * MIB), number(MIB), Task, "\"1MiB\"").help("Longer lines go out in pieces."),
+    key("multiline_start", LONG_TEXT, Nothing("each line is a message"), Task, "'^\\d{4}-'")
+        .help("A regular expression: a line that matches begins a message of several lines."),
+    key("close_delay", duration(100, DAY_MS), millis(300_000), Task, "\"5m\"")
+        .help("How long a rotated file that does not grow is kept open for whoever still writes to it."),
+];
+
+/// `[etcd]`.
+pub static ETCD: &[Key] = &[
+    key("endpoints", Kind::Endpoints, Mandatory, Live, "[\"127.0.0.1:2379\"]")
+        .help("Servers of one etcd v3, asked in turn through its HTTP gateway."),
+    key("collect_key", TEXT, Mandatory, Live, "\"/logmill/%s/collect\"").help(
+        "The key that holds the list, in the form of a list file. %s is this host's address, that by which it is known \
+         to etcd. It is watched; without the key nothing is followed.",
+    ),
+    key("user", TEXT_OR_NONE, word(""), Live, "\"logmill\"").help("\"\": no authentication."),
+    key("password", TEXT_OR_NONE, word(""), Live, "\"${ETCD_PASSWORD}\"").help("Of the user."),
+    key("tls_ca", Kind::PathOrNone, word(""), Live, "\"conf/etcd-ca.pem\"").help(
+        "Certificate that the servers' are signed with. Given this or tls_cert, endpoints without a scheme are asked \
+         through TLS.",
+    ),
+    key("tls_cert", Kind::PathOrNone, word(""), Live, "\"conf/etcd.pem\"").help("Our own certificate, with tls_key."),
+    key("tls_key", Kind::PathOrNone, word(""), Live, "\"conf/etcd-key.pem\"").help("The key of tls_cert."),
+];
+
 /// The sections that hold keys, with the heading an operator writes.
-pub static SECTIONS: [(&str, &[Key]); 4] =
-    [("[process]", PROCESS), ("[cluster.NAME]", CLUSTER), ("[system]", TASK), ("[deliver.NAME]", TASK)];
+pub static SECTIONS: [(&str, &[Key]); 7] = [
+    ("[process]", PROCESS),
+    ("[cluster.NAME]", CLUSTER),
+    ("[system]", TASK),
+    ("[deliver.NAME]", TASK),
+    ("[system]", COLLECT),
+    ("[collect.NAME]", COLLECT),
+    ("[etcd]", ETCD),
+];
+
+/// The rows of a section's tables; of a name that stands in two of them, the first one's.
+pub fn rows(tables: &[&'static [Key]]) -> Vec<&'static Key> {
+    let mut rows: Vec<&'static Key> = Vec::new();
+    for key in tables.iter().copied().flatten() {
+        let is_key = |row: &&Key| row.name == key.name || row.old_name == Some(key.name);
+        if !rows.iter().any(is_key) {
+            rows.push(key);
+        }
+    }
+    rows
+}
 
 /// Does this name, or text with a name in it, tell of something that nobody else may read?
 pub fn is_secret(text: &str) -> bool {

@@ -10,7 +10,7 @@ use super::config::Cores;
 use super::kind::{Kind, Pair, Value};
 use super::look::Look;
 use super::place::Place;
-use super::schema::{CLUSTER, Change, Key, PROCESS, TASK, is_secret, nearest};
+use super::schema::{CLUSTER, COLLECT, Change, ETCD, Key, PROCESS, TASK, is_secret, nearest};
 use super::units::{show_duration, show_size, show_start, show_timezone};
 use super::written::{Entry, Section};
 use super::{Loaded, Written};
@@ -43,27 +43,35 @@ pub fn show(loaded: &Loaded, task: Option<&str>, as_json: bool) -> Result<String
 }
 
 fn sections<'a>(loaded: &'a Loaded, task: Option<&str>) -> Result<Vec<Shown<'a>>, String> {
-    let Written { process, system, clusters, deliver } = &loaded.written;
+    let Written { process, system, clusters, deliver, collect, etcd } = &loaded.written;
     let main = &*process.place.file;
-    let names = || deliver.iter().map(|section| section.name.as_str());
+    let names = || deliver.iter().chain(collect).map(|section| section.name.as_str());
     if let Some(wanted) = task.filter(|wanted| !names().any(|name| name == *wanted)) {
         let near = nearest(wanted, names()).map_or_else(|| names().collect::<Vec<_>>().join(", "), String::from);
         return Err(format!("error: there is no task {wanted}; did you mean {near}?"));
     }
     let is_wanted = |name: &str| task.is_none_or(|task| task == name);
     let tasks: Vec<_> = loaded.config.deliver.iter().filter(|deliver| is_wanted(&deliver.name)).collect();
+    let collecting: Vec<_> = loaded.config.collect.iter().filter(|collect| is_wanted(&collect.name)).collect();
+    let used = || tasks.iter().map(|t| &t.cluster.name).chain(collecting.iter().map(|t| &t.cluster.name));
     let mut shown = Vec::new();
     if task.is_none() {
         shown.push(Shown::new("process".into(), PROCESS, [process; 2], main, ""));
     }
-    for section in clusters.iter().filter(|c| task.is_none() || tasks.iter().any(|t| t.cluster.name == c.name)) {
+    for section in clusters.iter().filter(|c| task.is_none() || used().any(|name| *name == c.name)) {
         shown.push(Shown::new(format!("cluster.{}", section.name), CLUSTER, [section; 2], main, ""));
     }
-    for task in tasks {
+    for task in &tasks {
         for section in deliver.iter().filter(|section| section.name == task.name) {
             let heading = format!("deliver.{}", section.name);
             shown.push(Shown::new(heading, TASK, [section, system], main, &task.file_name));
         }
+    }
+    for section in collect.iter().filter(|section| is_wanted(&section.name)) {
+        shown.push(Shown::new(format!("collect.{}", section.name), COLLECT, [section, system], main, ""));
+    }
+    if etcd.is_written() && (task.is_none() || collecting.iter().any(|task| task.from_etcd)) {
+        shown.push(Shown::new("etcd".into(), ETCD, [etcd; 2], main, ""));
     }
     Ok(shown)
 }
@@ -131,6 +139,7 @@ impl Row<'_> {
                 if pairs.is_empty() { "{}".into() } else { format!("{{ {} }}", pairs.join(", ")) }
             }
             (Some(taken), _) => taken.into(),
+            (None, _) if self.is_hidden() => quoted(HIDDEN),
             (None, value) => toml(&self.key.kind, value),
         })
     }
@@ -151,6 +160,7 @@ impl Row<'_> {
             }
             (Some(_), _) => HIDDEN.into(),
             (None, None) => Json::Null,
+            (None, _) if self.is_hidden() => HIDDEN.into(),
             (None, Some(value)) => json(&self.key.kind, value),
         };
         json!({ "value": value, "unit": self.key.kind.unit(), "change": change, "origin": self.origin() })
@@ -159,6 +169,11 @@ impl Row<'_> {
     /// The value as it is written, if a part of it comes from the environment: what it came to is not shown.
     fn taken(&self) -> Option<&str> {
         self.entry?.taken.as_deref()
+    }
+
+    /// A secret that was given.
+    fn is_hidden(&self) -> bool {
+        is_secret(self.key.name) && self.entry.is_some()
     }
 
     fn origin(&self) -> Json {

@@ -26,6 +26,9 @@ const TOPICS_MAX: usize = 64;
 const TOPIC_NAME_MAX: usize = 249;
 const APP_IDS_MAX: usize = 1024;
 const USERS_MAX: usize = 64;
+/// More go into a list file.
+const PATHS_MAX: usize = 1024;
+const ENDPOINTS_MAX: usize = 16;
 /// Bytes of a user's name, as useradd has it.
 const USER_NAME_MAX: usize = 32;
 const CORES_MAX: usize = 1024;
@@ -60,6 +63,8 @@ impl Reading<'_> {
             Kind::Topics => return self.items(value, topic),
             Kind::AppIds => return self.items(value, app_id),
             Kind::Users => return self.items(value, user),
+            Kind::Paths => return self.items(value, absolute_path),
+            Kind::Endpoints => return self.items(value, endpoint),
             Kind::Cores if value.get_ref().is_array() => return self.cores(value),
             Kind::Pairs => return self.pairs(value),
             kind => scalar(kind, value.get_ref()),
@@ -82,7 +87,7 @@ impl Reading<'_> {
     fn advice(&self, value: &Spanned<DeValue<'_>>) -> String {
         let written = self.source.text.get(value.span()).unwrap_or_default();
         let example = match (&self.key.kind, value.get_ref()) {
-            (Kind::Topics, DeValue::String(_)) => format!("[{written}]"),
+            (Kind::Topics | Kind::Paths | Kind::Endpoints, DeValue::String(_)) => format!("[{written}]"),
             (Kind::AppIds, DeValue::Integer(_)) => format!("[{written}]"),
             _ => self.key.example.to_string(),
         };
@@ -101,6 +106,8 @@ impl Reading<'_> {
         let max = match self.key.kind {
             Kind::Topics => TOPICS_MAX,
             Kind::Users => USERS_MAX,
+            Kind::Paths => PATHS_MAX,
+            Kind::Endpoints => ENDPOINTS_MAX,
             _ => APP_IDS_MAX,
         };
         if (array.is_empty() && self.key.default().is_none()) || array.len() > max {
@@ -210,6 +217,7 @@ fn scalar(kind: &Kind, value: &DeValue<'_>) -> Result<Value, String> {
         Kind::Listen => text(PATH_MAX).and_then(listen),
         Kind::Path => text(PATH_MAX).map(owned),
         Kind::Name => text(NAME_MAX).and_then(name),
+        Kind::Topic => topic(value).map(|topic| owned(&topic)),
         Kind::Brokers => text(PATH_MAX).and_then(brokers),
         Kind::Choice { known, later } => text(usize::MAX).and_then(|word| choice(word, known, later)),
         Kind::Timezone => {
@@ -340,6 +348,21 @@ fn topic(value: &DeValue<'_>) -> Result<String, String> {
     Ok(topic.into())
 }
 
+fn absolute_path(value: &DeValue<'_>) -> Result<String, String> {
+    let path = text(value, PATH_MAX)?;
+    if path.starts_with('/') { Ok(path.into()) } else { Err("does not begin with /".into()) }
+}
+
+/// `host:port`, or the same behind a scheme.
+fn endpoint(value: &DeValue<'_>) -> Result<String, String> {
+    let endpoint = text(value, PATH_MAX)?;
+    let (scheme, address) = endpoint.split_once("://").unwrap_or(("http", endpoint));
+    if !matches!(scheme, "http" | "https") {
+        return Err("begins with neither http:// nor https://".into());
+    }
+    listen(address.trim_end_matches('/')).map(|_| endpoint.into())
+}
+
 fn app_id(value: &DeValue<'_>) -> Result<String, String> {
     match integer(value) {
         Some(id) => Ok(id.to_string()),
@@ -392,6 +415,9 @@ impl Kind {
                 "a list of 1 to {TOPICS_MAX} topic names of at most {TOPIC_NAME_MAX} letters, digits, '.', '_' and '-'"
             ),
             Kind::AppIds => format!("a list of 1 to {APP_IDS_MAX} whole numbers without quotes"),
+            Kind::Topic => format!("a topic's name of at most {TOPIC_NAME_MAX} letters, digits, '.', '_' and '-'"),
+            Kind::Paths => format!("a list of at most {PATHS_MAX} paths that begin with /"),
+            Kind::Endpoints => format!("a list of 1 to {ENDPOINTS_MAX} host:port or URLs"),
             Kind::Cores => format!("\"auto\" or a list of different core numbers below {CORES_MAX}"),
             Kind::Integer { min, max, .. } => format!("a whole number from {min} to {max}"),
             Kind::Flag => "true or false".into(),

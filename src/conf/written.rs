@@ -9,7 +9,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::expand::{Expanded, expand};
 use super::kind::Value;
 use super::place::{Place, Source};
-use super::schema::{CLUSTER, Key, PROCESS, SECTIONS, TASK, is_secret, nearest};
+use super::schema::{CLUSTER, COLLECT, ETCD, Key, PROCESS, SECTIONS, TASK, is_secret, nearest, rows};
 use super::value::{NAME_MAX, Reading, is_name};
 use crate::flow::problem::Problem;
 
@@ -19,6 +19,8 @@ pub struct Written {
     pub system: Section,
     pub clusters: Vec<Section>,
     pub deliver: Vec<Section>,
+    pub collect: Vec<Section>,
+    pub etcd: Section,
 }
 
 /// One section, or an empty one for a heading that is not there.
@@ -45,11 +47,15 @@ pub struct Entry {
 
 impl Written {
     /// With what follows the brackets of each heading, and the keys it may hold.
-    pub fn sections_mut(&mut self) -> Vec<(String, &'static [Key], &mut Section)> {
-        let mut sections =
-            vec![("process".into(), PROCESS, &mut self.process), ("system".into(), TASK, &mut self.system)];
-        sections.extend(self.clusters.iter_mut().map(|s| (format!("cluster.{}", s.name), CLUSTER, s)));
-        sections.extend(self.deliver.iter_mut().map(|s| (format!("deliver.{}", s.name), TASK, s)));
+    pub fn sections_mut(&mut self) -> Vec<(String, Vec<&'static Key>, &mut Section)> {
+        let mut sections = vec![
+            ("process".into(), rows(&[PROCESS]), &mut self.process),
+            ("system".into(), rows(&[TASK, COLLECT]), &mut self.system),
+            ("etcd".into(), rows(&[ETCD]), &mut self.etcd),
+        ];
+        sections.extend(self.clusters.iter_mut().map(|s| (format!("cluster.{}", s.name), rows(&[CLUSTER]), s)));
+        sections.extend(self.deliver.iter_mut().map(|s| (format!("deliver.{}", s.name), rows(&[TASK]), s)));
+        sections.extend(self.collect.iter_mut().map(|s| (format!("collect.{}", s.name), rows(&[COLLECT]), s)));
         sections
     }
 
@@ -59,6 +65,11 @@ impl Written {
         self.system.lay_over(overlay.system);
         lay_over_named(&mut self.clusters, overlay.clusters);
         lay_over_named(&mut self.deliver, overlay.deliver);
+        lay_over_named(&mut self.collect, overlay.collect);
+        if !self.etcd.is_written() {
+            self.etcd.place = overlay.etcd.place.clone();
+        }
+        self.etcd.lay_over(overlay.etcd);
     }
 }
 
@@ -78,6 +89,11 @@ impl Section {
 
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
+    }
+
+    /// Its heading stands somewhere, or a variable sets a key of it.
+    pub fn is_written(&self) -> bool {
+        self.place.line > 0 || !self.entries.is_empty()
     }
 
     /// No value in it was refused.
@@ -153,16 +169,22 @@ type Member<'m, 'i> = (&'m Spanned<DeString<'i>>, &'m Spanned<DeValue<'i>>);
 impl Walk<'_> {
     fn root(&mut self, root: &DeTable<'_>) -> Written {
         let absent = || Section::new("", self.source.whole());
-        let mut written = Written { process: absent(), system: absent(), clusters: Vec::new(), deliver: Vec::new() };
+        let mut written = Written {
+            process: absent(),
+            system: absent(),
+            clusters: Vec::new(),
+            deliver: Vec::new(),
+            collect: Vec::new(),
+            etcd: absent(),
+        };
         for (key, value) in in_order(root) {
             match key.get_ref().as_ref() {
-                "process" => written.process = self.plain_section(key, value, PROCESS),
-                "system" => written.system = self.plain_section(key, value, TASK),
-                "cluster" => written.clusters = self.named_sections(key, value, CLUSTER),
-                "deliver" => written.deliver = self.named_sections(key, value, TASK),
-                "collect" => self.later_sections(key, value.get_ref()),
-                // Only [collect] would read it.
-                "etcd" => self.without_effect(key.span().start, "[etcd]"),
+                "process" => written.process = self.plain_section(key, value, &rows(&[PROCESS])),
+                "system" => written.system = self.plain_section(key, value, &rows(&[TASK, COLLECT])),
+                "cluster" => written.clusters = self.named_sections(key, value, &rows(&[CLUSTER])),
+                "deliver" => written.deliver = self.named_sections(key, value, &rows(&[TASK])),
+                "collect" => written.collect = self.named_sections(key, value, &rows(&[COLLECT])),
+                "etcd" => written.etcd = self.plain_section(key, value, &rows(&[ETCD])),
                 other => self.unknown_root(key.span().start, other, value.get_ref()),
             }
         }
@@ -173,7 +195,7 @@ impl Walk<'_> {
         &mut self,
         key: &Spanned<DeString<'_>>,
         value: &Spanned<DeValue<'_>>,
-        keys: &'static [Key],
+        keys: &[&'static Key],
     ) -> Section {
         let heading = format!("[{}]", key.get_ref());
         match value.get_ref() {
@@ -193,7 +215,7 @@ impl Walk<'_> {
         &mut self,
         key: &Spanned<DeString<'_>>,
         value: &Spanned<DeValue<'_>>,
-        keys: &'static [Key],
+        keys: &[&'static Key],
     ) -> Vec<Section> {
         let group = key.get_ref();
         let empty = DeTable::new();
@@ -214,7 +236,11 @@ impl Walk<'_> {
                     self.add(at, format!("{group}.{name} is a list"), help);
                 }
                 _ => {
-                    let example = if group == "cluster" { "default" } else { "game_24" };
+                    let example = match group.as_ref() {
+                        "cluster" => "default",
+                        "deliver" => "game_24",
+                        _ => "web",
+                    };
                     let help = format!("write the heading as [{group}.NAME], for example [{group}.{example}]");
                     self.add(at, format!("{name} stands directly in [{group}], which needs a name"), help);
                 }
@@ -226,7 +252,7 @@ impl Walk<'_> {
         sections
     }
 
-    fn section(&mut self, name: &str, heading: &str, at: usize, table: &DeTable<'_>, keys: &'static [Key]) -> Section {
+    fn section(&mut self, name: &str, heading: &str, at: usize, table: &DeTable<'_>, keys: &[&'static Key]) -> Section {
         let mut section = Section::new(name, self.source.place(at));
         for (key, value) in in_order(table) {
             let written = key.get_ref().as_ref();
@@ -262,9 +288,9 @@ impl Walk<'_> {
         }
     }
 
-    fn unknown_key(&mut self, at: usize, written: &str, heading: &str, is_table: bool, keys: &'static [Key]) {
+    fn unknown_key(&mut self, at: usize, written: &str, heading: &str, is_table: bool, keys: &[&'static Key]) {
         let message = format!("unknown key {written} in {heading}");
-        let home = |(section, keys): &(&'static str, &'static [Key])| Some((*section, find(keys, written)?));
+        let home = |(section, keys): &(&'static str, &'static [Key])| Some((*section, find(&rows(&[keys]), written)?));
         let help = match (SECTIONS.iter().find_map(home), nearest_key(written, keys)) {
             (Some((_, key)), _) if !key.is_available() => {
                 return self.add(at, format!("{written} is not available in this version"), "remove the line".into());
@@ -282,35 +308,23 @@ impl Walk<'_> {
 
     fn unknown_root(&mut self, at: usize, written: &str, value: &DeValue<'_>) {
         if value.is_table() {
-            let known = ["process", "system", "cluster", "deliver"];
+            let known = ["process", "system", "cluster", "deliver", "collect", "etcd"];
             let help = match nearest(written, known.into_iter()) {
-                Some(near @ ("cluster" | "deliver")) => format!("write [{near}.NAME]"),
+                Some(near @ ("cluster" | "deliver" | "collect")) => format!("write [{near}.NAME]"),
                 Some(near) => format!("write [{near}]"),
-                None => "the sections are [process], [cluster.NAME], [system] and [deliver.NAME]".into(),
+                None => {
+                    "the sections are [process], [cluster.NAME], [system], [deliver.NAME], [collect.NAME] and [etcd]"
+                        .into()
+                }
             };
             return self.add(at, format!("unknown section [{written}]"), help);
         }
-        let home = SECTIONS.iter().find(|(_, keys)| nearest_key(written, keys).is_some());
+        let home = SECTIONS.iter().find_map(|(section, keys)| Some((section, nearest_key(written, &rows(&[keys]))?)));
         let help = match home {
-            Some((section, keys)) => {
-                format!("write {} below the heading {section}", nearest_key(written, keys).unwrap_or(written))
-            }
+            Some((section, key)) => format!("write {key} below the heading {section}"),
             None => "remove it, or write it below the heading it belongs to".into(),
         };
         self.add(at, format!("{written} stands before every heading"), help);
-    }
-
-    /// Sections that are planned: each name of a group is reported.
-    fn later_sections(&mut self, group: &Spanned<DeString<'_>>, value: &DeValue<'_>) {
-        let tables = value.as_table().into_iter().flatten().filter(|(_, value)| value.get_ref().is_table());
-        let mut headings: Vec<_> =
-            tables.map(|(name, _)| (name.span().start, format!("[{}.{}]", group.get_ref(), name.get_ref()))).collect();
-        if headings.is_empty() {
-            headings.push((group.span().start, format!("[{}]", group.get_ref())));
-        }
-        for (at, heading) in headings {
-            self.add(at, format!("{heading} is not available in this version"), "remove the section".into());
-        }
     }
 
     fn without_effect(&mut self, at: usize, what: &str) {
@@ -323,18 +337,18 @@ impl Walk<'_> {
 }
 
 /// Names that may be proposed to an operator.
-fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
+fn names(keys: &[&'static Key]) -> impl Iterator<Item = &'static str> {
     keys.iter().filter(|k| k.is_available()).map(|k| k.name)
 }
 
-fn nearest_key(written: &str, keys: &'static [Key]) -> Option<&'static str> {
+fn nearest_key(written: &str, keys: &[&'static Key]) -> Option<&'static str> {
     let old_names = keys.iter().filter_map(|k| k.old_name);
     let near = nearest(written, names(keys).chain(old_names))?;
     find(keys, near).map(|k| k.name)
 }
 
-fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
-    keys.iter().find(|k| k.name == name || k.old_name == Some(name))
+fn find(keys: &[&'static Key], name: &str) -> Option<&'static Key> {
+    keys.iter().find(|k| k.name == name || k.old_name == Some(name)).copied()
 }
 
 /// The library keeps tables sorted by name; people read files from the top.

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::patterns::Pattern;
 use crate::flow::problem::Problem;
 use crate::transform::comment_json::{self, Document, Node, Value};
 
@@ -135,6 +136,10 @@ impl Check<'_> {
         };
         if !path.starts_with('/') || path.contains('\0') {
             self.fault(at, format!("{path:?} is no absolute path"), "begin it with /: nobody knows the directory else");
+            return None;
+        }
+        if let Err(why) = Pattern::parse(&path) {
+            self.fault(at, format!("{path:?} is no glob"), &why);
             return None;
         }
         Some(path)

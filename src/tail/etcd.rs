@@ -7,7 +7,7 @@
 //! <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -60,6 +60,13 @@ pub enum EtcdError {
     File { path: PathBuf, what: String },
     #[error("etcd {endpoint}: {what}")]
     Answer { endpoint: String, what: String },
+}
+
+impl EtcdError {
+    /// It is about this file.
+    pub fn is_of(&self, file: &Path) -> bool {
+        matches!(self, EtcdError::File { path, .. } if path == file)
+    }
 }
 
 /// One key that is watched.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use logmill::conf::config::{Cores, Log, LogRotate, Process, Transform};
-use logmill::conf::schema::{CLUSTER, Change, Key, PROCESS, TASK};
+use logmill::conf::schema::{CLUSTER, COLLECT, Change, ETCD, Key, PROCESS, TASK};
 use logmill::conf::{explain, load};
 use logmill::flow::cluster::Start;
 use logmill::flow::name::Rotate;
@@ -263,10 +263,18 @@ fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
     assert_eq!(set.deliver[0].deliver_by.take().as_deref(), Some("role_id"));
     assert_eq!(set.deliver[0].effective.changed(&task.effective), [("deliver_by", Change::Task)]);
     set.deliver[0].effective = task.effective.clone();
+    // The sections that stand there as an example.
+    let web = set.collect.remove(0);
+    let bare =
+        accepted("[cluster.default]\nbrokers = \"localhost:9092\"\n[collect.web]\npaths = [\"/a\"]\ntopic = \"t\"");
+    let examples = ["entries", "key", "multiline_start", "paths", "positions_topic", "roots", "topic"];
+    let changed = web.effective.changed(&bare.config.collect[0].effective);
+    assert_eq!(changed.iter().map(|(name, _)| *name).collect::<Vec<_>>(), examples);
+    assert_eq!(set.etcd.take().map(|etcd| (etcd.user, etcd.password, etcd.tls_ca)), Some(Default::default()));
     assert_eq!(set, loaded.config);
 
     let shown: Vec<&str> = all_set.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    let known = [PROCESS, CLUSTER, TASK].into_iter().flatten().filter(|key| key.is_available());
+    let known = [PROCESS, CLUSTER, TASK, COLLECT, ETCD].into_iter().flatten().filter(|key| key.is_available());
     let missing: Vec<&str> = known.map(|key| key.name).filter(|name| !shown.contains(name)).collect();
     assert_eq!(missing, [""; 0]);
 }
@@ -310,13 +318,7 @@ proptest::proptest! {
 #[test]
 fn keys_of_later_versions_are_named_and_start_all_the_same() {
     let place = Place::new();
-    let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\ncores = \"auto\"\n[etcd]\nendpoints = []\n");
+    let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\ncores = \"auto\"\n");
     let loaded = place.load(&lines).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
-    assert_eq!(
-        place.shown(&loaded.warnings),
-        [
-            "logmill.toml:10:1: sink_topic has no effect in this version",
-            "logmill.toml:13:2: [etcd] has no effect in this version",
-        ]
-    );
+    assert_eq!(place.shown(&loaded.warnings), ["logmill.toml:10:1: sink_topic has no effect in this version",]);
 }

@@ -126,11 +126,48 @@ fn words_that_are_unknown_or_planned() {
         "lag_alert = 9",
         &["logmill.toml:10:1: unknown key lag_alert in [deliver.game]; lag_alert belongs into [process]"],
     );
+}
+
+#[test]
+fn a_collect_task_needs_something_to_follow_and_a_place_for_it() {
     refused(
-        "[process]\nsocket = \"run/logmill.sock\"\n[collect.web]\ntopic = \"w\"\n[collect.app]\n[etcd]\nendpoints = []",
+        "[collect.web]\ntopic = \"w\"\n[collect.app]\npaths = [\"/a[\"]\n[collect.game]\nfrom_etcd = true\n\
+         exactly_once = true\nmultiline_start = \"(\"",
         &[
-            "logmill.toml:12:10: [collect.web] is not available in this version; remove the section",
-            "logmill.toml:14:10: [collect.app] is not available in this version; remove the section",
+            "logmill.toml:10:10: [collect.web] names nothing to follow; \
+             write paths = [\"/var/log/app/*.log\"] and topic = \"app\" below it, or entries, or from_etcd",
+            "logmill.toml:13:9: [collect.app] has paths and no topic; write topic = \"web_log\" below it",
+            "logmill.toml:13:10: paths: \"/a[\" is no path and no glob; X",
+            "logmill.toml:14:10: [collect.game] and [deliver.game] have one name; give this one another name",
+        ],
+    );
+}
+
+#[test]
+fn a_broken_list_is_a_problem_of_the_configuration_with_its_place() {
+    let place = Place::new();
+    let list = place.dir.path().join("list.json");
+    let text = format!("{TASK_LINES}[collect.web]\nentries = {list:?}\n");
+    let told = || place.load(&text).err().map(|problems| place.shown(&problems)).unwrap_or_default();
+    assert!(
+        told()[0].starts_with("logmill.toml:11:11: entries = ") && told()[0].contains("cannot be read"),
+        "{:?}",
+        told()
+    );
+    std::fs::write(&list, "[\n {\"path\": \"/a\"},\n {\"path\": \"/a[\", \"topic\": \"t\"} ]").expect("a list");
+    let problems = told();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("list.json:2:2: an entry without topic"), "{problems:?}");
+    assert!(problems[1].starts_with("list.json:3:11: \"/a[\" is no glob"), "{problems:?}");
+}
+
+#[test]
+fn one_task_takes_the_list_of_etcd() {
+    refused(
+        "[collect.a]\nfrom_etcd = true\n[collect.b]\nfrom_etcd = true\n[etcd]\nendpoints = [\"h\"]\ntls_cert = \"x.pem\"",
+        &[
+            "logmill.toml:13:13: from_etcd = true in two tasks: every line would be sent twice; leave it in one of them",
+            "logmill.toml:14:2: [etcd] has no collect_key; write collect_key = \"/logmill/%s/collect\" below it. X",
         ],
     );
 }
