@@ -1,6 +1,7 @@
 //! The clerk: what the running program answers at its door. A request comes in; gauges are looked at, or the engine
 //! gets an order; the answer goes out. The data road notices nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crossbeam_channel::RecvTimeoutError;
 use crate::conf::config::Process;
 use crate::ctl::protocol::{Job, Reply, Request, Stopping};
 use crate::ctl::server::{Answers, Door, DoorError, Settings};
-use crate::engine::{Order, Remote, View};
+use crate::engine::{CollectView, Order, Remote, View};
 use crate::inspect::{self, Stored};
 use crate::sys::socket;
 
@@ -68,11 +69,43 @@ fn answer(remote: &Remote, request: Request, stop_timeout_s: u64) -> Reply {
             None => Reply::Error(format!("no task {task} runs; status shows those that do")),
         },
         Request::Reload => told(remote, Order::Reload),
-        Request::Pause { task } => told(remote, Order::Pause(task)),
-        Request::Resume { task } => told(remote, Order::Resume(task)),
+        Request::Pause { task, file: None } => told(remote, Order::Pause(task)),
+        Request::Resume { task, file: None } => told(remote, Order::Resume(task)),
+        Request::Pause { task, file: Some(file) } => pause_file(remote, &task, &file, true),
+        Request::Resume { task, file: Some(file) } => pause_file(remote, &task, &file, false),
+        Request::SeekFile { task, file, at } => match collect(remote, &task) {
+            Ok(view) => match view.collector.seek(&file, at) {
+                Ok(()) => Reply::ok(&format!("{} goes on at byte {at}", file.display())),
+                Err(why) => Reply::Error(format!("{}: {why}", file.display())),
+            },
+            Err(why) => Reply::Error(why),
+        },
+        Request::Files => {
+            let collects = remote.board().collects();
+            let files = |view: &Arc<CollectView>| view.files().map_err(|why| format!("{}: {why}", view.name()));
+            match collects.iter().map(files).collect::<Result<Vec<_>, _>>() {
+                Ok(rows) => Reply::ok(&rows.concat()),
+                Err(why) => Reply::Error(why),
+            }
+        }
         Request::Seek { task, topic, partition, to } => told(remote, Order::Seek { task, topic, partition, to }),
         Request::FailuresClear { task, filter } => job(remote, Order::Clear { task, filter }, ORDER_MAX),
         Request::FailuresRetry { task, filter } => job(remote, Order::Retry { task, filter }, JOB_MAX),
+    }
+}
+
+fn collect(remote: &Remote, task: &str) -> Result<Arc<CollectView>, String> {
+    let collects = remote.board().collects();
+    let found = collects.into_iter().find(|view| view.name() == task);
+    found.ok_or_else(|| format!("no task {task} collects files; status shows those that do"))
+}
+
+fn pause_file(remote: &Remote, task: &str, file: &Path, paused: bool) -> Reply {
+    let state = if paused { "is paused: it is not read until it is resumed" } else { "is read" };
+    match collect(remote, task).map(|view| view.collector.pause(file, paused)) {
+        Ok(Ok(())) => Reply::ok(&format!("{} {state}", file.display())),
+        Ok(Err(why)) => Reply::Error(format!("{}: {why}", file.display())),
+        Err(why) => Reply::Error(why),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::conf::config::Config;
 use crate::conf::{self, Loaded, Severity};
 use crate::daemon::{self, Verb};
 use crate::engine::{Engine, Mode};
@@ -52,7 +53,7 @@ fn run_supervised(typed: &cli::Run) -> Result<(), String> {
     watcher.end();
     let _ = write!(io::stdout(), "{summary}");
     if typed.exit_at_end && !summary.is_whole() {
-        return Err("error: not all partitions could be read to their end".into());
+        return Err("error: not everything could be read to its end".into());
     }
     Ok(())
 }
@@ -77,10 +78,10 @@ fn load(config: &Path, env: Option<&str>) -> Result<Loaded, String> {
 /// # Errors
 /// Every problem of the configuration, or what the brokers lack.
 pub fn check(typed: &cli::Check) -> Result<(), String> {
-    let config = load(&typed.config, typed.env.as_deref())?.config;
-    let tasks = config.deliver.len();
+    let loaded = load(&typed.config, typed.env.as_deref())?;
+    let tasks = loaded.config.deliver.len() + loaded.config.collect.len();
     say(&format!("{} is good: {tasks} task{}\n", typed.config.display(), if tasks == 1 { "" } else { "s" }));
-    match typed.online && !reach::ask(&config, &mut io::stdout()).map_err(|e| format!("error: {e}"))? {
+    match typed.online && !reach::ask(&loaded, &mut io::stdout()).map_err(|e| format!("error: {e}"))? {
         true => Err("error: not everything that the configuration names is there".into()),
         false => Ok(()),
     }
@@ -133,8 +134,9 @@ pub fn collect(typed: &cli::Collect) -> Result<(), String> {
     watch::log_to_stderr();
     let cluster = match (&typed.brokers, &typed.config) {
         (_, Some(config)) => {
-            let tasks = load(config, None)?.config.deliver;
-            let named = tasks.into_iter().map(|task| task.cluster).find(|cluster| cluster.name == typed.cluster);
+            let Config { deliver, collect, .. } = load(config, None)?.config;
+            let clusters = deliver.into_iter().map(|t| t.cluster).chain(collect.into_iter().map(|t| t.cluster));
+            let named = clusters.into_iter().find(|cluster| cluster.name == typed.cluster);
             named.ok_or_else(|| format!("no task of {} uses [cluster.{}]", config.display(), typed.cluster))?
         }
         (brokers, None) => Cluster::of_brokers(brokers.as_deref().unwrap_or_default()),

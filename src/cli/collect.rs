@@ -62,7 +62,7 @@ pub struct Collect {
 impl Collect {
     /// For --follow.
     pub fn settings(&self, cluster: Cluster, entries: Vec<Entry>) -> tail::Settings {
-        let exactly_once = self.exactly_once.clone().map(ExactlyOnce::on_this_host);
+        let exactly_once = self.exactly_once.as_deref().map(|topic| ExactlyOnce::on_this_host("collect", topic));
         tail::Settings {
             exactly_once,
             compression: self.compression.clone(),

@@ -65,20 +65,25 @@ pub enum Command {
     Tap(Tap),
     /// Lets a task read nothing more until it is resumed; its files are whole
     ///
-    /// It keeps its threads and its checkpoints. It stays paused over a reload; a restart of the process resumes it.
+    /// It keeps its threads and its checkpoints. It stays paused over a reload; a restart of the process resumes it. Of
+    /// a collect task, one file alone may be meant; files stay open.
     Pause(Task),
-    /// Lets a paused task go on
+    /// Lets a paused task, or file of it, go on
     Resume(Task),
-    /// Lets a partition go on at another place; what is skipped or comes again is your affair
+    /// Lets a partition, or a collected file, go on at another place; what is skipped or comes again is your affair
     ///
-    /// The task drains, the new place is made durable, and it begins anew there. Back means that lines come a second
-    /// time, forward that some never come.
-    #[command(after_help = "Example: millctl seek game_24 mulog_clean_24/3 2026-01-31T00:00:00+08:00")]
+    /// The task drains, the new place is made durable, and it begins anew there. A file goes on at once. Back means that
+    /// lines come a second time, forward that some never come.
+    #[command(after_help = "Examples:
+  millctl seek game_24 mulog_clean_24/3 2026-01-31T00:00:00+08:00
+  millctl seek web /var/log/web.log 0")]
     Seek(Seek),
     /// Reads configuration and settings anew and applies what has changed, or says what is wrong
     #[command(alias = "update")]
     Reload,
-    /// Shows the files that are collected
+    /// Shows the files that are collected: where each stands, and why one is not followed
+    ///
+    /// Works without a running logmill.
     Files(Reading),
     /// Stops logmill in order; returns when the process is gone
     Stop,
@@ -177,17 +182,27 @@ pub struct Tap {
 pub struct Task {
     #[arg(value_name = "TASK")]
     pub task: String,
+    /// A file that the task collects
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub struct Seek {
     #[arg(value_name = "TASK")]
     pub task: String,
-    #[arg(value_name = "TOPIC/PARTITION", value_parser = partition)]
-    pub partition: (String, i32),
-    /// An offset, or a time such as 2026-01-31T00:00:00+08:00: the first record at or after it
+    #[arg(value_name = "TOPIC/PARTITION|FILE", value_parser = source)]
+    pub source: Source,
+    /// An offset, or a time such as 2026-01-31T00:00:00+08:00: the first record at or after it; of a file, a byte
     #[arg(value_name = "OFFSET|TIMESTAMP", value_parser = target)]
     pub to: Target,
+}
+
+/// What goes on elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Partition(String, i32),
+    File(PathBuf),
 }
 
 impl Which {
@@ -204,10 +219,15 @@ fn seconds(text: &str) -> Result<u64, String> {
     parse_duration(text).map(|duration| duration.as_secs())
 }
 
-fn partition(text: &str) -> Result<(String, i32), String> {
+/// No topic's name begins with a slash.
+fn source(text: &str) -> Result<Source, String> {
+    if text.starts_with('/') {
+        return Ok(Source::File(text.into()));
+    }
     let parts = text.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
     let found = parts.filter(|(topic, number)| !topic.is_empty() && *number >= 0);
-    found.map(|(topic, number)| (topic.to_string(), number)).ok_or("write it as topic/0".into())
+    let found = found.map(|(topic, number)| Source::Partition(topic.to_string(), number));
+    found.ok_or("write it as topic/0, or a file's whole path".into())
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -259,15 +279,16 @@ mod tests {
     #[test]
     fn seeks_go_to_offsets_and_times() {
         let seek = |typed: &str| match parse(&format!("seek game {typed}")) {
-            Ok(Millctl { command: Command::Seek(Seek { partition, to, .. }), .. }) => Some((partition, to)),
+            Ok(Millctl { command: Command::Seek(Seek { source, to, .. }), .. }) => Some((source, to)),
             _ => None,
         };
-        assert_eq!(seek("a/b/3 17"), Some((("a/b".into(), 3), Target::Offset(17))));
+        assert_eq!(seek("a/b/3 17"), Some((Source::Partition("a/b".into(), 3), Target::Offset(17))));
+        assert_eq!(seek("/a/b 0"), Some((Source::File("/a/b".into()), Target::Offset(0))));
         assert_eq!(
             seek("t/0 2001-09-09T09:46:40+08:00"),
-            Some((("t".into(), 0), Target::Timestamp(1_000_000_000_000)))
+            Some((Source::Partition("t".into(), 0), Target::Timestamp(1_000_000_000_000)))
         );
-        for refused in ["t 1", "/1 1", "t/x 1", "t/0 -1", "t/0 earliest", "t/0 yesterday"] {
+        for refused in ["t 1", "t/x 1", "t/0 -1", "t/0 earliest", "t/0 yesterday"] {
             assert_eq!(seek(refused), None, "{refused}");
         }
     }

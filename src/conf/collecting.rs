@@ -34,6 +34,8 @@ impl<'a> Check<'a> {
         let multiline_start = look.given("multiline_start");
         if let Err(why) = Rules::new(max_line_bytes, multiline_start) {
             let message = format!("multiline_start = {:?} is no regular expression", look.text("multiline_start"));
+            // The library shows the place on lines of its own.
+            let why = why.lines().last().unwrap_or_default();
             self.problems.push(look.place("multiline_start").problem(message, why));
         }
         let mut effective = look.effective();

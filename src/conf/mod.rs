@@ -26,6 +26,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use effective::Effective;
 pub use explain::{Severity, explain, explain_as};
 pub use reference::reference;
 pub use show::show;

@@ -9,16 +9,17 @@ mod tap;
 mod top;
 
 use std::io::{self, IsTerminal, Write};
+use std::path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::millctl::{Command, Failures, Millctl, Reading, Seek, Which};
+use crate::cli::millctl::{Command, Failures, Millctl, Reading, Seek, Source, Task, Which};
 use crate::cli::pages;
-use crate::ctl::client;
-use crate::ctl::protocol::{self, Offset, Request, Status, Stopping};
+use crate::ctl::client::{self, AskError};
+use crate::ctl::protocol::{self, FileRow, Offset, Request, Status, Stopping, Target};
 use crate::ctl::table;
 use crate::engine;
 use crate::inspect;
@@ -65,18 +66,44 @@ fn obey(place: &Place, command: Command, out: &mut impl Write) -> Result<(), Fau
         }),
         Command::Top => top::run(|| ask(place, &Request::Status)),
         Command::Tap(tap) => tap::run(&tap, |request| ask(place, request), out),
-        Command::Pause(task) => line(out, ask(place, &Request::Pause { task: task.task })),
-        Command::Resume(task) => line(out, ask(place, &Request::Resume { task: task.task })),
-        Command::Seek(Seek { task, partition: (topic, partition), to }) => {
-            line(out, ask(place, &Request::Seek { task, topic, partition, to }))
+        Command::Pause(Task { task, file }) => {
+            let file = file.map(path::absolute).transpose()?;
+            line(out, ask(place, &Request::Pause { task, file }))
         }
+        Command::Resume(Task { task, file }) => {
+            let file = file.map(path::absolute).transpose()?;
+            line(out, ask(place, &Request::Resume { task, file }))
+        }
+        Command::Seek(seek) => line(out, ask(place, &seek_request(seek)?)),
         Command::Reload => line(out, ask(place, &Request::Reload)),
         Command::Files(reading) => repeat(&reading, out, |out| {
-            if reading.json { json(out, &[(); 0]) } else { Ok(writeln!(out, "no task collects files")?) }
+            let rows = files(place)?;
+            if reading.json { json(out, &rows) } else { Ok(write!(out, "{}", table::files(&rows))?) }
         }),
         Command::Stop => stop(place, out),
         // They need no place, and were done before one was looked for.
         Command::Completions { .. } | Command::CheckLedger { .. } => Ok(()),
+    }
+}
+
+fn seek_request(Seek { task, source, to }: Seek) -> Result<Request, Fault> {
+    Ok(match (source, to) {
+        (Source::Partition(topic, partition), to) => Request::Seek { task, topic, partition, to },
+        (Source::File(file), Target::Offset(at)) => Request::SeekFile { task, file, at: at.unsigned_abs() },
+        (Source::File(_), Target::Timestamp(_)) => {
+            return Err(Fault::Failed("a file goes on at a byte: write 0".into()));
+        }
+    })
+}
+
+/// Of the running program; of what is stored where none runs.
+fn files(place: &Place) -> Result<Vec<FileRow>, Fault> {
+    match client::ask(&place.socket, &Request::Files) {
+        Err(AskError::NotRunning { path }) => match place.config()? {
+            Some(config) => Ok(inspect::files(&config)?),
+            None => Err(AskError::NotRunning { path }.into()),
+        },
+        told => Ok(told?),
     }
 }
 

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::ctl::protocol::{FileStatus, Status, TaskState, TaskStatus, ThreadStatus};
+use crate::ctl::protocol::{CollectState, CollectStatus, FileStatus, Status, TaskState, TaskStatus, ThreadStatus};
 use crate::flow::clock;
 
 /// The whole status. With the one that was shown before and the seconds between them, processor times become loads.
 pub fn status(status: &Status, before: Option<(&Status, f64)>) -> String {
     let mut text = String::new();
-    let Status { version, pid, generation, uptime_s, rss_bytes, tasks } = status;
+    let Status { version, pid, generation, uptime_s, rss_bytes, tasks, collect } = status;
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
@@ -22,7 +22,11 @@ pub fn status(status: &Status, before: Option<(&Status, f64)>) -> String {
         text.push('\n');
         let _ = self::task(&mut text, task, before);
     }
-    if tasks.is_empty() {
+    for task in collect {
+        text.push('\n');
+        let _ = self::collect(&mut text, task);
+    }
+    if tasks.is_empty() && collect.is_empty() {
         text += "\nno task runs yet\n";
     }
     text
@@ -73,6 +77,36 @@ fn task(text: &mut String, task: &TaskStatus, before: Option<(&Status, f64)>) ->
         Some(error) => writeln!(text, "  last error: {error}"),
         None => Ok(()),
     }
+}
+
+fn collect(text: &mut String, task: &CollectStatus) -> std::fmt::Result {
+    let state = match task.state {
+        CollectState::Running => "running",
+        CollectState::Paused => "paused",
+        CollectState::Restarting => "RESTARTING",
+        CollectState::Hung => "HUNG",
+        CollectState::Fenced => "FENCED",
+        CollectState::Ended => "ended",
+    };
+    let behind = match (task.behind_bytes, task.catch_up_s) {
+        (0, _) => "nothing left".into(),
+        (behind, Some(s)) => format!("{} left, caught up in {}", bytes(behind), time(s)),
+        (behind, None) => format!("{} left, which does not shrink", bytes(behind)),
+    };
+    writeln!(text, "{}: {state}, {} lines/s, {behind}", task.name, number(task.rate.round() as u64))?;
+    writeln!(
+        text,
+        "  sent {} lines, {}, sent again {}, files {}, not followed {}, restarts {}, cpu {:.1} s",
+        number(task.lines),
+        bytes(task.bytes),
+        number(task.sent_again),
+        number(task.files),
+        number(task.refused),
+        task.restarts,
+        task.cpu_ms as f64 / 1000.0
+    )?;
+    task.list.iter().try_for_each(|why| writeln!(text, "  LIST: {why}"))?;
+    task.last_error.iter().try_for_each(|error| writeln!(text, "  last error: {error}"))
 }
 
 /// A part of a core between two statuses, else the time since the thread started.
@@ -184,6 +218,22 @@ mod tests {
                 files_open: 2,
                 stopped: vec!["t/3".into()],
             }],
+            collect: vec![CollectStatus {
+                name: "web".into(),
+                state: CollectState::Running,
+                lines: 1_000,
+                bytes: 2_048,
+                sent_again: 0,
+                rate: 10.2,
+                files: 3,
+                refused: 1,
+                behind_bytes: 1_536,
+                catch_up_s: Some(2),
+                restarts: 1,
+                cpu_ms: 1_500,
+                list: Some("etcd is away".into()),
+                last_error: Some("panic: no".into()),
+            }],
         };
         let wanted = "\
 logmill 1, process 7, up 1 min 1 s, generation 2, memory 5.0 MiB
@@ -197,6 +247,11 @@ game: BLOCKED, 100 records/s, lag 1,000, caught up in 10 s, newest 2020-12-17 05
   w0-game             1.5 KiB  log_1
   and 1 files more
   last error: no space
+
+web: running, 10 lines/s, 1.5 KiB left, caught up in 2 s
+  sent 1,000 lines, 2.0 KiB, sent again 0, files 3, not followed 1, restarts 1, cpu 1.5 s
+  LIST: etcd is away
+  last error: panic: no
 ";
         assert_eq!(status(&of(1_500), Some((&of(500), 2.0))), wanted);
         assert!(status(&of(1_500), None).contains("r0-game             1     1.5 s   12%"));

@@ -8,6 +8,8 @@
 //! The last one is the form of the service that this program replaces: an integer or a text and a newline come back,
 //! -1 for an integer that nobody can tell, and the connection is closed.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,9 +48,14 @@ pub enum Request {
     Reload,
     Pause {
         task: String,
+        /// Of a collect task: this file alone.
+        #[serde(default)]
+        file: Option<PathBuf>,
     },
     Resume {
         task: String,
+        #[serde(default)]
+        file: Option<PathBuf>,
     },
     Seek {
         task: String,
@@ -56,6 +63,14 @@ pub enum Request {
         partition: i32,
         to: Target,
     },
+    /// A collected file goes on at this byte.
+    SeekFile {
+        task: String,
+        file: PathBuf,
+        at: u64,
+    },
+    /// A list of [`FileRow`], of all collect tasks.
+    Files,
     /// [`Tapped`]: what has passed since it was asked last. Nothing is collected while nobody asks.
     Tap {
         task: String,
@@ -213,6 +228,9 @@ pub struct Status {
     /// Resident memory.
     pub rss_bytes: u64,
     pub tasks: Vec<TaskStatus>,
+    /// Tasks of the other road.
+    #[serde(default)]
+    pub collect: Vec<CollectStatus>,
 }
 
 /// A task at one moment.
@@ -254,6 +272,70 @@ pub enum TaskState {
     Blocked,
     /// By an operator.
     Paused,
+}
+
+/// A collect task at one moment; sums are of this run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectStatus {
+    pub name: String,
+    pub state: CollectState,
+    /// Lines that the brokers have confirmed.
+    pub lines: u64,
+    /// Bytes that they reach over, newlines with them.
+    pub bytes: u64,
+    /// Lines that were refused or not confirmed, and sent again.
+    pub sent_again: u64,
+    /// Lines a second, over the last seconds.
+    pub rate: f64,
+    /// Files that are followed.
+    pub files: u64,
+    /// Names that are not followed, by the last count.
+    pub refused: u64,
+    /// Bytes that are not confirmed yet, by the last count, some seconds ago.
+    pub behind_bytes: u64,
+    /// Seconds until nothing is left at the pace of the last seconds; `None` where it does not shrink.
+    pub catch_up_s: Option<u64>,
+    /// Of the thread that follows the files, since the program started.
+    pub restarts: u64,
+    /// Processor time of that thread.
+    pub cpu_ms: u64,
+    /// Why the list in etcd is not the one in force.
+    pub list: Option<String>,
+    /// Why it was restarted last, or is not running.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectState {
+    Running,
+    /// By an operator.
+    Paused,
+    /// It has failed, and goes on after a pause.
+    Restarting,
+    /// Its thread does not go round, and cannot be replaced now.
+    Hung,
+    /// Another instance of the task has taken over.
+    Fenced,
+    Ended,
+}
+
+/// A collected file at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRow {
+    pub task: String,
+    pub path: String,
+    pub topic: String,
+    /// Up to this byte every line is confirmed.
+    pub position: u64,
+    pub size: u64,
+    pub behind: u64,
+    /// Its filesystem and handle, in hexadecimal digits.
+    pub identity: String,
+    /// reading, idle, leaving, final, paused, stuck, refused; stored: nothing runs, and this is what is kept.
+    pub state: String,
+    /// Why it is stuck or refused.
+    pub reason: String,
 }
 
 /// A failure queue at one moment.

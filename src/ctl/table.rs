@@ -1,7 +1,8 @@
-//! The table of offsets, drawn as the service that this program replaces draws it.
+//! Tables of offsets and files, drawn as the service that this program replaces draws them.
 
-use super::protocol::Offset;
+use super::protocol::{FileRow, Offset};
 
+const FILE_HEADS: [&str; 8] = ["Task", "File", "Topic", "Position", "Size", "Behind", "State", "Reason"];
 const HEADS: [&str; 7] = ["#", "Topic", "Partition", "Low", "High", "Current", "Lag"];
 
 /// The whole table with its last newline.
@@ -17,11 +18,24 @@ pub fn offsets(rows: &[Offset]) -> String {
             [at.to_string(), topic.clone(), partition.to_string(), low, high, current, lag]
         })
         .collect();
+    drawn(&HEADS, &cells)
+}
+
+/// Collected files, drawn alike.
+pub fn files(rows: &[FileRow]) -> String {
+    let cells = rows.iter().map(|row| {
+        let FileRow { task, path, topic, position, size, behind, state, reason, .. } = row.clone();
+        [task, path, topic, position.to_string(), size.to_string(), behind.to_string(), state, reason]
+    });
+    drawn(&FILE_HEADS, &cells.collect::<Vec<_>>())
+}
+
+fn drawn<const N: usize>(heads: &[&str; N], cells: &[[String; N]]) -> String {
     let width = |column: usize| {
         let widths = cells.iter().map(|row| row[column].chars().count());
-        widths.chain([HEADS[column].len()]).max().unwrap_or(0)
+        widths.chain([heads[column].len()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..HEADS.len()).map(width).collect();
+    let widths: Vec<usize> = (0..N).map(width).collect();
     let border = |corner: char, between: char| {
         let bars: Vec<String> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
         format!("{corner}{}{corner}\n", bars.join(&between.to_string()))
@@ -32,9 +46,9 @@ pub fn offsets(rows: &[Offset]) -> String {
         format!("{}{head}{}", " ".repeat(left), " ".repeat(width - head.len() - left))
     };
     let mut table = border('.', '.');
-    table += &line(HEADS.iter().zip(&widths).map(centred).collect());
+    table += &line(heads.iter().zip(&widths).map(centred).collect());
     table += &border('+', '+');
-    for row in &cells {
+    for row in cells {
         table += &line(row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect());
     }
     table + &border('\'', '\'')

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::conf::config::Process;
+use crate::conf::config::{Config, Process};
 use crate::conf::{self, Loaded};
 use crate::sys::file;
 use crate::sys::process::{self, Side};
@@ -131,7 +131,10 @@ pub fn answer(
 /// # Errors
 /// It is not.
 pub fn has_task(loaded: &Loaded, task: Option<&str>) -> Result<(), String> {
-    let tasks: Vec<&str> = loaded.config.deliver.iter().map(|task| task.name.as_str()).collect();
+    let tasks: Vec<&str> = {
+        let Config { deliver, collect, .. } = &loaded.config;
+        deliver.iter().map(|task| task.name.as_str()).chain(collect.iter().map(|task| task.name.as_str())).collect()
+    };
     match task {
         Some(task) if !tasks.contains(&task) => {
             Err(format!("error: there is no task {task:?} in the configuration; its tasks are {}", tasks.join(", ")))

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 
+use super::collect_view::CollectView;
 use super::look::Looks;
 use crate::conf::config::Deliver;
 use crate::ctl::protocol::Status;
 use crate::flow::clock;
 use crate::flow::gauge::Beat;
+use crate::flow::problem::LastError;
 use crate::flow::span::Counts;
 use crate::reader::{Standing, scout};
 use crate::ring::layout::Ring;
@@ -25,6 +27,11 @@ pub struct Board {
     views: Mutex<Vec<Arc<View>>>,
     /// Tasks that are to run, and whose files are being brought to rest.
     awaited: Mutex<Vec<String>>,
+    collects: Mutex<Vec<Arc<CollectView>>>,
+    /// Collect tasks that are to run and do not yet, with the reason.
+    awaited_collects: Mutex<Vec<(String, String)>>,
+    /// Why the list in etcd is not the one in force.
+    pub etcd_trouble: Arc<LastError>,
     /// The engine's loop: begun anew each time it comes round.
     pub engine: Beat,
     looks: Mutex<Looks>,
@@ -72,6 +79,9 @@ impl Board {
             generation: AtomicU64::new(1),
             views: Mutex::default(),
             awaited: Mutex::default(),
+            collects: Mutex::default(),
+            awaited_collects: Mutex::default(),
+            etcd_trouble: Arc::default(),
             engine: Beat::default(),
             looks: Mutex::default(),
         }
@@ -96,11 +106,30 @@ impl Board {
             let reason = view.scout.trouble().unwrap_or_else(|| "no broker has answered yet".into());
             found.push((view.name.clone(), reason));
         }
+        found.extend(lock(&self.awaited_collects).clone());
         found
     }
 
     fn lock_awaited(&self) -> MutexGuard<'_, Vec<String>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.awaited)
+    }
+
+    pub fn await_collects(&self, tasks: Vec<(String, String)>) {
+        *lock(&self.awaited_collects) = tasks;
+    }
+
+    pub fn hang_collect(&self, view: Arc<CollectView>) {
+        self.looks().hung(view.name());
+        lock(&self.collects).push(view);
+    }
+
+    pub fn take_down_collect(&self, name: &str) {
+        lock(&self.collects).retain(|view| view.name() != name);
+    }
+
+    /// The collect tasks that run.
+    pub fn collects(&self) -> Vec<Arc<CollectView>> {
+        lock(&self.collects).clone()
     }
 
     pub fn take_down(&self, name: &str) {
@@ -124,7 +153,9 @@ impl Board {
     pub fn look(&self) {
         let mut looks = self.looks();
         if looks.is_due() {
-            looks.note(&self.views());
+            let collects = self.collects();
+            let seen = collects.iter().map(|view| (view.name().to_string(), view.seen()));
+            looks.note(self.views().iter().map(|view| (view.name.clone(), view.seen())).chain(seen).collect());
         }
     }
 
@@ -139,16 +170,21 @@ impl Board {
             uptime_s: clock::running_ms() / 1000,
             rss_bytes: usage::resident_bytes(),
             tasks: views.iter().map(|view| view.status(&looks, &mut threads)).collect(),
+            collect: self.collects().iter().map(|view| view.status(&looks, &mut threads)).collect(),
         }
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.looks)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<View>>> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.views)
     }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Gauge {

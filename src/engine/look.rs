@@ -1,10 +1,7 @@
 //! Looks at the tasks' counters, a second apart: what has changed between two of them is a rate.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use super::board::View;
 
 /// Time between two looks.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -39,8 +36,8 @@ impl Looks {
         self.seen.back().is_none_or(|(at, _)| at.elapsed() >= BETWEEN)
     }
 
-    pub fn note(&mut self, views: &[Arc<View>]) {
-        self.seen.push_back((Instant::now(), views.iter().map(|view| (view.name.clone(), view.seen())).collect()));
+    pub fn note(&mut self, tasks: BTreeMap<String, Seen>) {
+        self.seen.push_back((Instant::now(), tasks));
         if self.seen.len() > KEPT {
             self.seen.pop_front();
         }

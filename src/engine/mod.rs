@@ -3,9 +3,12 @@
 //! Threads do the work and report; nothing here waits for a disk, a broker or a thread, but for the start and the end.
 
 mod board;
+mod collect;
+mod collect_view;
 mod ground;
 mod heal;
 mod identity;
+mod lists;
 mod look;
 mod moving;
 mod offline;
@@ -41,17 +44,21 @@ use crate::reader;
 use crate::reader::scout;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{file, notify, thread};
+use crate::tail::Entry;
 pub use board::{Board, View};
+use collect::{Collects, Told};
+pub use collect_view::CollectView;
 use ground::Ground;
 pub use ground::{Places, RestoreError, ours, owned};
 pub use heal::check_ledger;
+pub use look::Seen;
 pub use offline::order_offline;
 use progress::Progress;
 pub use remote::{Answer, Order, Remote};
 use seat::{Id, Seat, Seats, Seek, State};
 use seek::Place;
 use summary::plural;
-pub use summary::{Summary, TaskSummary};
+pub use summary::{CollectSummary, Summary, TaskSummary};
 use task::Task;
 pub use watch::Load;
 
@@ -78,6 +85,10 @@ pub enum Event {
     Signal(Signal),
     /// From a [`Remote`], with the way back.
     Order(Order, Sender<Answer>),
+    /// From a collect task, with its name.
+    Collect(String, Told),
+    /// The list in etcd, with the number of its watch; `None`: there is none to be had.
+    Etcd(u64, Option<Vec<Entry>>),
     /// The configuration as it is now.
     Reload(Box<watch::Found>),
 }
@@ -124,6 +135,7 @@ pub struct Engine {
     cores: wiring::Cores,
     board: Arc<Board>,
     seats: Seats,
+    collects: Collects,
     /// Where each state's counters stood when this run took it up.
     began: HashMap<u64, Counts>,
     /// Since the stop began.
@@ -168,6 +180,7 @@ impl Engine {
             cores: wiring::Cores::new(&loaded.config.process.cores),
             board: Arc::new(Board::new()),
             seats: Seats::default(),
+            collects: Collects::default(),
             began: HashMap::new(),
             stopping: None,
             ended: Vec::new(),
@@ -176,15 +189,21 @@ impl Engine {
         };
         let tasks: Vec<Deliver> = engine.loaded.config.deliver.clone();
         tasks.into_iter().for_each(|task| engine.seat(task));
+        engine.want_collects();
         engine.build_free()?;
         let deadline = Instant::now() + RESTORE_WAIT;
-        while engine.seats.iter().any(Seat::is_starting) && Instant::now() < deadline {
+        while engine.is_starting() && Instant::now() < deadline {
             if let Some(event) = engine.next_event() {
                 engine.handle(event)?;
             }
         }
-        log::info!("started: {}", plural(engine.seats.tasks().count(), "task"));
+        let tasks = engine.seats.tasks().count() + engine.board.collects().len();
+        log::info!("started: {}", plural(tasks, "task"));
         Ok(engine)
+    }
+
+    fn is_starting(&self) -> bool {
+        self.seats.iter().any(Seat::is_starting) || self.collects.is_starting()
     }
 
     /// For other threads, while this one runs.
@@ -200,7 +219,7 @@ impl Engine {
         let started = Instant::now();
         let mut progress = Progress::new(self.mode.progress);
         let mut beat = notify::Beat::from_environment();
-        while !(self.stopping.is_some() && self.seats.is_empty()) {
+        while !(self.stopping.is_some() && self.seats.is_empty() && self.collects.is_empty()) {
             self.board.engine.begin();
             self.board.look();
             if let Some(event) = self.next_event() {
@@ -214,7 +233,7 @@ impl Engine {
                 progress.show(self.seats.tasks());
             }
             beat.tick(now);
-            if self.mode.exit_at_end && self.seats.iter().all(Seat::is_at_end) {
+            if self.mode.exit_at_end && self.seats.iter().all(Seat::is_at_end) && self.collects.are_at_end() {
                 self.stop();
             }
             let stop_timeout = self.loaded.config.process.stop_timeout;
@@ -227,7 +246,11 @@ impl Engine {
         }
         progress.clear();
         self.ended.sort_by_key(|(id, _)| *id);
-        Ok(Summary { tasks: self.ended.into_iter().map(|(_, task)| task).collect(), elapsed: started.elapsed() })
+        Ok(Summary {
+            tasks: self.ended.into_iter().map(|(_, task)| task).collect(),
+            collects: self.collects.take_ended(),
+            elapsed: started.elapsed(),
+        })
     }
 
     fn next_event(&self) -> Option<Event> {
@@ -251,6 +274,11 @@ impl Engine {
             Event::Keeper(id, kept) => self.seats.task_mut(id).map_or(no_task, |task| task.on_keeper(kept)),
             Event::Ended(id, summary) => {
                 self.on_ended(id, *summary);
+                no_task
+            }
+            Event::Collect(name, told) => return self.on_collect(&name, told),
+            Event::Etcd(number, list) => {
+                self.on_etcd(number, list);
                 no_task
             }
             Event::Signal(Signal::Stop) => {
@@ -282,13 +310,12 @@ impl Engine {
 
     /// Builds what nothing stands in the way of any more.
     fn build_free(&mut self) -> Result<(), EngineError> {
+        let path = self.ground.data_dir.display().to_string();
+        let failed = |source| EngineError::Io { what: "cannot start in", path: path.clone(), source };
         for id in self.seats.take_free() {
-            self.build(id).map_err(|source| EngineError::Io {
-                what: "cannot start in",
-                path: self.ground.data_dir.display().to_string(),
-                source,
-            })?;
+            self.build(id).map_err(failed)?;
         }
+        self.tend_collects().map_err(failed)?;
         let starting = self.seats.iter().filter(|seat| seat.is_starting());
         self.board.await_views(starting.map(|seat| seat.deliver.name.clone()).collect());
         Ok(())
@@ -391,6 +418,7 @@ impl Engine {
             self.stopping = Some(Instant::now());
             notify::stopping(self.loaded.config.process.stop_timeout + STOP_MORE);
             self.seats.ids().into_iter().for_each(|id| self.seats.leave(id));
+            self.stop_collects();
         }
     }
 }

@@ -39,10 +39,12 @@ impl Engine {
     }
 
     fn pause(&mut self, name: &str, paused: bool) -> Answer {
-        let (_, seat) = self.seats.named(name).ok_or_else(|| no_task(name))?;
-        seat.paused = paused;
-        if let Some(task) = seat.task_mut() {
-            task.set_paused(paused);
+        if self.pause_collect(name, paused).is_none() {
+            let (_, seat) = self.seats.named(name).ok_or_else(|| no_task(name))?;
+            seat.paused = paused;
+            if let Some(task) = seat.task_mut() {
+                task.set_paused(paused);
+            }
         }
         let told =
             format!("{name} {}", if paused { "is paused: it reads nothing until it is resumed" } else { "runs" });
@@ -153,6 +155,7 @@ impl Engine {
         self.loaded = loaded;
         self.board.set_generation(generation);
         steps.iter().for_each(|step| self.take(step));
+        self.want_collects();
         lines.join("\n")
     }
 

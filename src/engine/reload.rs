@@ -1,8 +1,8 @@
 //! What a reload is to do: two configurations in, steps out. What a change costs stands in the table of keys.
 
 use super::summary::plural;
+use crate::conf::Effective;
 use crate::conf::Loaded;
-use crate::conf::config::Deliver;
 use crate::conf::schema::Change;
 
 /// One change, with the name of its task.
@@ -20,6 +20,8 @@ pub enum Step {
 
 /// Stands for the projects' files among the keys.
 const SETTINGS: &str = "the settings files";
+/// Stands for a list file's content among the keys.
+const LIST: &str = "the list file";
 
 /// What leads from `old`, which is in force, to `new`. A task that is the same in both needs no step.
 pub fn steps(old: &Loaded, new: &Loaded) -> Vec<Step> {
@@ -32,21 +34,48 @@ pub fn steps(old: &Loaded, new: &Loaded) -> Vec<Step> {
         let name = task.name.clone();
         match find(old, &name) {
             None => steps.push(Step::Add(name)),
-            Some(before) => steps.extend(change(&before, task, old.programs.get(&name) != new.programs.get(&name))),
+            Some(before) => {
+                let other = (old.programs.get(&name) != new.programs.get(&name)).then_some(SETTINGS);
+                steps.extend(change(name, &before.effective, &task.effective, other));
+            }
+        }
+    }
+    steps.extend(collect_steps(old, new));
+    steps
+}
+
+/// The same for the other road.
+fn collect_steps(old: &Loaded, new: &Loaded) -> Vec<Step> {
+    let find = |all: &'_ Loaded, name: &str| all.config.collect.iter().find(|task| task.name == name).cloned();
+    let gone = old.config.collect.iter().filter(|task| find(new, &task.name).is_none());
+    let mut steps: Vec<Step> = gone.map(|task| Step::Remove(task.name.clone())).collect();
+    for task in &new.config.collect {
+        let name = task.name.clone();
+        match find(old, &name) {
+            None => steps.push(Step::Add(name)),
+            Some(before) => {
+                // What its keys name stands among the keys.
+                let same_keys = before.paths == task.paths && before.topic == task.topic && before.key == task.key;
+                let other = same_keys && old.lists.get(&name) != new.lists.get(&name);
+                steps.extend(change(name, &before.effective, &task.effective, other.then_some(LIST)));
+            }
         }
     }
     steps
 }
 
-fn change(old: &Deliver, new: &Deliver, other_settings: bool) -> Option<Step> {
-    let changed = old.effective.changed(&new.effective);
-    let live = changed.iter().all(|(_, change)| *change == Change::Live);
-    let mut keys: Vec<&'static str> = changed.into_iter().map(|(name, _)| name).collect();
-    keys.extend(other_settings.then_some(SETTINGS));
+/// It cannot go on as it runs.
+pub fn restarts(old: &Effective, new: &Effective) -> bool {
+    old.changed(new).iter().any(|(_, change)| *change != Change::Live)
+}
+
+fn change(name: String, old: &Effective, new: &Effective, files: Option<&'static str>) -> Option<Step> {
+    let mut keys: Vec<&'static str> = old.changed(new).into_iter().map(|(name, _)| name).collect();
+    keys.extend(files);
     match keys.is_empty() {
         true => None,
-        false if live => Some(Step::Live(new.name.clone(), keys)),
-        false => Some(Step::Restart(new.name.clone(), keys)),
+        false if restarts(old, new) => Some(Step::Restart(name, keys)),
+        false => Some(Step::Live(name, keys)),
     }
 }
 

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::collect_view::CollectView;
 use crate::flow::span::Counts;
 use crate::flow::tally::Tally;
+use crate::tail::station::Outcome;
 
 /// The numbers a finished run ends with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub tasks: Vec<TaskSummary>,
+    pub collects: Vec<CollectSummary>,
     pub elapsed: Duration,
 }
 
@@ -41,10 +45,50 @@ pub struct TaskSummary {
     pub deleted_live: u64,
 }
 
+/// A finished collect task's numbers, of this run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectSummary {
+    pub name: String,
+    pub lines: u64,
+    pub bytes: u64,
+    pub time: Duration,
+    pub outcome: Outcome,
+}
+
+impl CollectSummary {
+    pub fn new(view: &CollectView, outcome: Outcome, time: Duration) -> CollectSummary {
+        let totals = view.collector.status().totals;
+        let (lines, bytes) = (totals.lines.load(Ordering::Relaxed), totals.bytes.load(Ordering::Relaxed));
+        CollectSummary { name: view.name().into(), lines, bytes, time, outcome }
+    }
+
+    fn is_whole(&self) -> bool {
+        let Outcome { unconfirmed, refused, broken, .. } = &self.outcome;
+        *unconfirmed == 0 && refused.is_empty() && broken.is_none()
+    }
+}
+
 impl Summary {
-    /// True where no partition was left behind.
+    /// True where no partition and no line was left behind.
     pub fn is_whole(&self) -> bool {
-        self.tasks.iter().all(|t| t.broken.is_empty())
+        self.tasks.iter().all(|t| t.broken.is_empty()) && self.collects.iter().all(CollectSummary::is_whole)
+    }
+}
+
+impl fmt::Display for CollectSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CollectSummary { name, lines, bytes, time, outcome } = self;
+        let seconds = time.as_secs_f64();
+        let rate = *lines as f64 / seconds.max(0.001);
+        write!(f, "{name}: sent {lines} lines, {bytes} bytes in {seconds:.1} s ({rate:.0} lines/s)")?;
+        match outcome.unconfirmed {
+            0 => write!(f, ", all confirmed")?,
+            messages => write!(f, ", {messages} messages not confirmed: they are sent again at the next start")?,
+        }
+        for (path, why) in &outcome.refused {
+            write!(f, "\n{name}: not followed: {}: {why}", path.display())?;
+        }
+        outcome.broken.iter().try_for_each(|why| write!(f, "\n{name}: ended before its time: {why}"))
     }
 }
 
@@ -97,6 +141,9 @@ impl fmt::Display for Summary {
             for broken in &task.broken {
                 writeln!(f, "{}: not read to its end: {broken}", task.name)?;
             }
+        }
+        for collect in &self.collects {
+            writeln!(f, "{collect}")?;
         }
         Ok(())
     }

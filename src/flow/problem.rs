@@ -43,6 +43,11 @@ impl LastError {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
     }
 
+    /// It is over.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
     pub fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -5,12 +5,13 @@
 //! is read is touched.
 
 mod ends;
+mod kept;
 mod stored;
 
 use std::time::{Duration, Instant};
 
 use crate::conf::config::{Config, Deliver};
-use crate::ctl::protocol::Offset;
+use crate::ctl::protocol::{FileRow, Offset};
 use crate::flow::cluster::Cluster;
 use crate::sys::thread;
 pub use stored::{InspectError, Queue, Stored};
@@ -34,6 +35,16 @@ pub struct Offsets {
 pub fn offsets(config: &Config) -> Result<Offsets, InspectError> {
     let stored = stored::of(&config.process.data_dir, &config.deliver)?;
     Ok(with_ends(config.deliver.iter().cloned().zip(stored).collect()))
+}
+
+/// The collected files of all tasks, by what is kept of them.
+///
+/// # Errors
+/// What is kept cannot be read.
+pub fn files(config: &Config) -> Result<Vec<FileRow>, InspectError> {
+    let store = stored::ledger(&config.process.data_dir)?;
+    let rows = config.collect.iter().map(|task| kept::of(task, store.as_ref()));
+    rows.collect::<Result<Vec<_>, _>>().map(|rows| rows.concat())
 }
 
 /// The failure queues of a task or of all, each with the task's name.

@@ -10,6 +10,7 @@ use crate::ledger::cut::Cut;
 use crate::ledger::store::{Store, StoreError};
 use crate::ring::peek;
 use crate::sys::file;
+use crate::tail::recall::RecallError;
 
 /// Tries to read a value that is being written.
 const TRIES: usize = 5;
@@ -21,6 +22,8 @@ pub enum InspectError {
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Recall(#[from] RecallError),
     #[error("there is no task {0} in the configuration")]
     NoTask(String),
 }
@@ -52,15 +55,22 @@ pub struct Queue {
 /// # Errors
 /// It cannot be read. Where nothing was stored yet, nothing is found.
 pub fn of(data_dir: &Path, tasks: &[Deliver]) -> Result<Vec<Stored>, InspectError> {
+    let Some(store) = ledger(data_dir)? else { return Ok(vec![Stored::default(); tasks.len()]) };
+    let boot_id = file::boot_id().map_err(|source| InspectError::Io { path: "/proc".into(), source })?;
+    tasks.iter().map(|task| Ok(of_task(data_dir, task, &store, boot_id)?)).collect()
+}
+
+/// `None` before the first start.
+///
+/// # Errors
+/// It cannot be read.
+pub fn ledger(data_dir: &Path) -> Result<Option<Store>, InspectError> {
     let ledger = data_dir.join("ledger");
     match std::fs::File::open(ledger.join("data.mdb")) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![Stored::default(); tasks.len()]),
-        Err(source) => return Err(InspectError::Io { path: ledger, source }),
-        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(InspectError::Io { path: ledger, source }),
+        Ok(_) => Ok(Some(Store::open_to_read(&ledger)?)),
     }
-    let boot_id = file::boot_id().map_err(|source| InspectError::Io { path: "/proc".into(), source })?;
-    let store = Store::open_to_read(&ledger)?;
-    tasks.iter().map(|task| Ok(of_task(data_dir, task, &store, boot_id)?)).collect()
 }
 
 fn of_task(data_dir: &Path, task: &Deliver, store: &Store, boot_id: u128) -> Result<Stored, StoreError> {

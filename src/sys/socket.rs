@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -13,6 +14,9 @@ use super::file;
 
 /// Connections that the kernel holds until they are taken.
 const BACKLOG: libc::c_int = 1024;
+
+/// An address that nobody has (RFC 5737): the way to it is the way out.
+const FAR: &str = "192.0.2.1:9";
 
 /// A process at the other end of a connection, as the kernel knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +165,19 @@ pub fn uid_of(user: &str) -> Option<u32> {
         libc::getpwnam_r(name.as_ptr(), &raw mut row, room.as_mut_ptr(), room.len(), &raw mut found);
         (!found.is_null()).then_some(row.pw_uid)
     }
+}
+
+/// This host's address as one of these servers sees it; where that is the host itself, the address of the way out, and
+/// without one the loopback's. `servers` are `host:port` or URLs. Nothing is sent, but names are looked up.
+pub fn own_address(servers: &[String]) -> IpAddr {
+    let toward = |server: &str| {
+        let address = server.split_once("://").map_or(server, |(_, address)| address);
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        socket.connect(address.trim_end_matches('/')).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
+    };
+    let own = servers.iter().map(String::as_str).chain([FAR]).find_map(toward);
+    own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ pub fn abort_on_panic() {
     }));
 }
 
+/// A panic of this thread is its own affair.
+pub fn is_contained() -> bool {
+    CONTAINED.get()
+}
+
 thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }

@@ -26,7 +26,7 @@ mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -72,10 +72,11 @@ pub struct ExactlyOnce {
 }
 
 impl ExactlyOnce {
-    /// With an id made of this host's name and the topic's: one task with this topic on this host.
-    pub fn on_this_host(positions_topic: String) -> ExactlyOnce {
+    /// With an id made of this host's name, the task's and the topic's.
+    pub fn on_this_host(task: &str, positions_topic: &str) -> ExactlyOnce {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        ExactlyOnce { transactional_id: format!("logmill-{}-{positions_topic}", host.trim()), positions_topic }
+        let transactional_id = format!("logmill-{}-{task}-{positions_topic}", host.trim());
+        ExactlyOnce { positions_topic: positions_topic.into(), transactional_id }
     }
 }
 
@@ -102,6 +103,8 @@ pub struct Settings {
     /// A thread that did not go round for so long hangs.
     pub hang_timeout: Duration,
     pub until: Until,
+    /// While it is set, nothing is read; files stay open.
+    pub paused: Arc<AtomicBool>,
     /// `None`: places are kept in the ledger, and a kill may repeat lines that were not confirmed.
     pub exactly_once: Option<ExactlyOnce>,
 }
@@ -124,6 +127,7 @@ impl Settings {
             buffer_bytes: 32 << 20,
             hang_timeout: Duration::from_secs(30),
             until: Until::default(),
+            paused: Arc::default(),
             exactly_once: None,
         }
     }

@@ -88,6 +88,16 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// From the ledger, which may be open for reading alone.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub fn kept(store: &Store, task: &str) -> Result<(Remembered, Vec<FileId>), StoreError> {
+        let mut kept = store.with_prefix(&position_key(task, ""))?;
+        kept.extend(store.with_prefix(&begun_key(task, ""))?);
+        Ok(Remembered::of(task, kept.into_iter()))
+    }
+
     /// From what is kept; what is too old, and gone by that, comes beside it.
     pub fn of(task: &str, kept: impl Iterator<Item = (String, Vec<u8>)>) -> (Remembered, Vec<FileId>) {
         let (mut remembered, mut old) = (Remembered::default(), Vec::new());
@@ -145,9 +155,7 @@ impl Positions {
     /// # Errors
     /// The ledger's.
     pub fn open(store: Arc<Store>, task: &str, lease: Arc<Lease>) -> Result<(Positions, Remembered), StoreError> {
-        let mut kept = store.with_prefix(&position_key(task, ""))?;
-        kept.extend(store.with_prefix(&begun_key(task, ""))?);
-        let (remembered, forgotten) = Remembered::of(task, kept.into_iter());
+        let (remembered, forgotten) = Remembered::kept(&store, task)?;
         store.put_all(&Owed { forgotten, ..Owed::default() }.changes(task))?;
         let (sender, receiver) = bounded(1);
         let body = move || keep(&store, &lease, &receiver);

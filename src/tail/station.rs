@@ -210,6 +210,7 @@ impl Station {
 
     pub(super) fn may_read(&self) -> bool {
         !self.is_full
+            && !self.settings.paused.load(std::sync::atomic::Ordering::Relaxed)
             && self.stopping.is_none()
             && self.renew_at.is_none()
             && self.exact.as_ref().is_none_or(Exact::may_read)

@@ -37,6 +37,10 @@ pub enum Code {
     S09_PARTITION_STOPPED,
     /// No broker answers, or topics are missing.
     S10_SOURCE_DOWN,
+    /// Files are not followed, or were not a moment ago: the thread that does it failed, hangs, or was taken over.
+    S11_COLLECT_DOWN,
+    /// The list in etcd is not the one in force: nobody answers, or it is refused.
+    S12_LIST_DOWN,
 }
 
 /// How bad it is.
@@ -52,7 +56,7 @@ pub enum Level {
 }
 
 impl Code {
-    pub const ALL: [Code; 10] = [
+    pub const ALL: [Code; 12] = [
         Code::S01_NOT_READY,
         Code::S02_SINK_DOWN,
         Code::S03_FAILURES_FULL,
@@ -63,6 +67,8 @@ impl Code {
         Code::S08_DIED,
         Code::S09_PARTITION_STOPPED,
         Code::S10_SOURCE_DOWN,
+        Code::S11_COLLECT_DOWN,
+        Code::S12_LIST_DOWN,
     ];
 
     /// As it stands in alerts and metrics.
@@ -77,7 +83,11 @@ impl Code {
             | Code::S03_FAILURES_FULL
             | Code::S08_DIED
             | Code::S09_PARTITION_STOPPED => Level::Fatal,
-            Code::S05_LAG | Code::S07_STALLED | Code::S10_SOURCE_DOWN => Level::Error,
+            Code::S05_LAG
+            | Code::S07_STALLED
+            | Code::S10_SOURCE_DOWN
+            | Code::S11_COLLECT_DOWN
+            | Code::S12_LIST_DOWN => Level::Error,
             Code::S04_SLOW_BATCH | Code::S06_LAG_GROWS => Level::Warn,
         }
     }
@@ -116,7 +126,11 @@ impl Alert {
             msg: &'a str,
         }
         let Alert { code, level, task, msg } = self;
-        let uri = if task.is_empty() { "/logmill" } else { "/logmill/deliver" };
+        let uri = match code {
+            _ if task.is_empty() => "/logmill",
+            Code::S11_COLLECT_DOWN | Code::S12_LIST_DOWN => "/logmill/collect",
+            _ => "/logmill/deliver",
+        };
         let line = Line { uri, level: *level, time: clock::utc(clock::now_ms()), task, code: code.name(), msg };
         serde_json::to_string(&line).unwrap_or_default()
     }
@@ -251,7 +265,7 @@ mod tests {
         let passing = |level| Code::ALL.iter().filter(|code| code.passes(level)).count();
         assert_eq!(
             [LevelFilter::Off, LevelFilter::Error, LevelFilter::Warn, LevelFilter::Trace].map(passing),
-            [0, 8, 10, 10]
+            [0, 10, 12, 12]
         );
     }
 

@@ -10,11 +10,12 @@ use super::alert::{Code, Level};
 use super::log::Log;
 use super::report::Reporter;
 use super::round::{Findings, STILL_MAX, newest_ms};
-use crate::engine::{Remote, View};
+use crate::engine::{CollectView, Remote, View};
 use crate::flow::clock;
 use crate::flow::gauge::Spread;
 use crate::flow::span::Counts;
 use crate::sys::usage;
+use crate::tail::{State, Totals};
 use crate::writer;
 
 /// What can be seen from here.
@@ -35,6 +36,7 @@ impl Sight {
         tasks(&mut text, &views);
         partitions(&mut text, &views);
         threads(&mut text, &views);
+        collects(&mut text, &self.remote.board().collects());
         text.out
     }
 
@@ -258,6 +260,55 @@ fn threads(text: &mut Text, views: &[Arc<View>]) {
     });
     family("logmill_writer_blocked", "1 while a writer waits for its disk.", "writer", writers, |v, i| {
         u64::from(v.writers[i].blocked.load(Ordering::Relaxed))
+    });
+}
+
+/// Of each collect task; never of a file: there may be any number of them.
+fn collects(text: &mut Text, views: &[Arc<CollectView>]) {
+    let mut family = |name, kind, help, get: &dyn Fn(&CollectView) -> f64| {
+        text.family(name, kind, help);
+        views.iter().for_each(|view| text.sample("", &[("task", view.name())], get(view)));
+    };
+    let total = |get: fn(&Totals) -> &AtomicU64| {
+        move |view: &CollectView| get(&view.collector.status().totals).load(Ordering::Relaxed) as f64
+    };
+    family("logmill_collect_lines_total", COUNTER, "Lines that the brokers have confirmed.", &total(|t| &t.lines));
+    family("logmill_collect_bytes_total", COUNTER, "Bytes that they reach over.", &total(|t| &t.bytes));
+    family("logmill_collect_sent_again_total", COUNTER, "Lines that were not confirmed.", &total(|t| &t.failed));
+    family(
+        "logmill_collect_truncations_total",
+        COUNTER,
+        "Times that a file was cut or replaced.",
+        &total(|t| &t.truncations),
+    );
+    family(
+        "logmill_collect_lost_bytes_total",
+        COUNTER,
+        "Bytes that were seen and cut before they were read.",
+        &total(|t| &t.lost_bytes),
+    );
+    family("logmill_collect_long_lines_total", COUNTER, "Lines that went out in pieces.", &total(|t| &t.long_lines));
+    family(
+        "logmill_collect_nul_bytes_total",
+        COUNTER,
+        "Bytes of holes that were skipped.",
+        &total(|t| &t.skipped_nul_bytes),
+    );
+    family("logmill_collect_files", GAUGE, "Files that are followed.", &total(|t| &t.files));
+    let read = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64;
+    family("logmill_collect_refused", GAUGE, "Names that are not followed.", &|view| read(&view.refused));
+    family("logmill_collect_behind_bytes", GAUGE, "Bytes that are not confirmed yet.", &|view| read(&view.behind));
+    family("logmill_collect_restarts_total", COUNTER, "Restarts of the thread that follows the files.", &|view| {
+        view.collector.status().restarts as f64
+    });
+    family("logmill_collect_beat_age_seconds", GAUGE, "Since that thread went round.", &|view| {
+        view.collector.status().beat_age.as_secs_f64()
+    });
+    family("logmill_collect_running", GAUGE, "1 where files are followed.", &|view| {
+        f64::from(u8::from(view.collector.status().state == State::Running))
+    });
+    family("logmill_collect_list_current", GAUGE, "0 where the list in etcd is not the one in force.", &|view| {
+        f64::from(u8::from(view.list_trouble().is_none()))
     });
 }
 

@@ -173,6 +173,9 @@ fn log_panics(mouth: &Mouth, supervised: bool) {
         if mouth.to_file {
             ::log::error!("{words}");
         }
+        if thread::is_contained() {
+            return report(panic);
+        }
         // Others die of the same.
         if !supervised && !DYING.swap(true, Ordering::Relaxed) {
             let json = Alert::new(Code::S08_DIED, "", words).json();

@@ -11,9 +11,10 @@ use log::LevelFilter;
 use super::alert::{Alarms, Alert, Code, Condition, Trend};
 use super::log::Log;
 use super::report::Reporter;
-use crate::engine::{Board, Remote, View};
+use crate::engine::{Board, CollectView, Remote, Seen, View};
 use crate::flow::clock;
 use crate::flow::gauge::Beat;
+use crate::tail::State;
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -21,6 +22,8 @@ const ROUND: Duration = Duration::from_secs(1);
 const READY_MAX: Duration = Duration::from_secs(10);
 /// The engine's loop comes round every few milliseconds, the watcher's once a second.
 pub const STILL_MAX: Duration = Duration::from_secs(10);
+/// How long a restart of a collect task is told of.
+const RESTART_TOLD: Duration = Duration::from_secs(60);
 /// Samples of each task that are kept: a quarter of an hour.
 const SAMPLES: usize = 900;
 
@@ -91,6 +94,8 @@ pub struct Round {
     was_ready: bool,
     /// Records of each task, as they were counted last, and when.
     counted: HashMap<String, (u64, Instant)>,
+    /// Restarts of each collect task, and when the last one was seen.
+    restarted: HashMap<String, (u64, Option<Instant>)>,
 }
 
 impl Round {
@@ -107,6 +112,7 @@ impl Round {
             began: Instant::now(),
             was_ready: false,
             counted: HashMap::new(),
+            restarted: HashMap::new(),
         }
     }
 
@@ -129,7 +135,13 @@ impl Round {
             self.task(view, lag, now, &mut conditions);
             self.sample(view, lag, now);
         }
-        let runs = |name: &String| views.iter().any(|view| view.name == *name);
+        let collects = board.collects();
+        for view in &collects {
+            self.collect(view, now, &mut conditions);
+        }
+        let collected = |name: &String| collects.iter().any(|view| view.name() == name);
+        let runs = |name: &String| views.iter().any(|view| view.name == *name) || collected(name);
+        self.restarted.retain(|name, _| collected(name));
         self.trends.retain(|name, _| runs(name));
         self.counted.retain(|name, _| runs(name));
         lock(&self.findings.samples).retain(|name, _| runs(name));
@@ -209,18 +221,38 @@ impl Round {
         }
     }
 
-    fn sample(&mut self, view: &View, lag: Option<u64>, now: Instant) {
-        let consumed = view.counts().consumed;
-        let (before, at) = self.counted.insert(view.name.clone(), (consumed, now)).unwrap_or((consumed, now));
-        let seconds = (now - at).as_secs_f64().max(0.001);
-        let sample = Sample {
-            at_s: clock::running_ms() / 1000,
-            rate: (consumed.saturating_sub(before) as f64 / seconds) as u64,
-            lag,
-            behind_s: if lag == Some(0) { 0.0 } else { newest_ms(view).map_or(0.0, age_s) },
+    fn collect(&mut self, view: &CollectView, now: Instant, conditions: &mut Vec<Condition>) {
+        let (name, status) = (view.name().to_string(), view.collector.status());
+        // For a minute after a restart, so that one that comes again and again is one alert.
+        let known = self.restarted.entry(name.clone()).or_insert((status.restarts, None));
+        if known.0 != status.restarts {
+            *known = (status.restarts, Some(now));
+        }
+        let is_young = known.1.is_some_and(|at| now - at < RESTART_TOLD);
+        let cause = status.cause.unwrap_or_default();
+        let what = match status.state {
+            State::Running if is_young => Some(format!("the files were followed anew, {} restarts", status.restarts)),
+            State::Waiting | State::Hung | State::Fenced => Some(format!("files are not followed ({})", status.state)),
+            State::Starting | State::Running | State::Ended => None,
         };
+        conditions.extend(what.map(|what| (name.clone(), Code::S11_COLLECT_DOWN, format!("{what}: {cause}"))));
+        conditions.extend(view.list_trouble().map(|why| (name.clone(), Code::S12_LIST_DOWN, why)));
+        let Seen { consumed, .. } = view.seen();
+        self.note(&name, consumed, None, 0.0, now);
+    }
+
+    fn sample(&mut self, view: &View, lag: Option<u64>, now: Instant) {
+        let behind_s = if lag == Some(0) { 0.0 } else { newest_ms(view).map_or(0.0, age_s) };
+        self.note(&view.name, view.counts().consumed, lag, behind_s, now);
+    }
+
+    fn note(&mut self, name: &str, consumed: u64, lag: Option<u64>, behind_s: f64, now: Instant) {
+        let (before, at) = self.counted.insert(name.into(), (consumed, now)).unwrap_or((consumed, now));
+        let seconds = (now - at).as_secs_f64().max(0.001);
+        let rate = (consumed.saturating_sub(before) as f64 / seconds) as u64;
+        let sample = Sample { at_s: clock::running_ms() / 1000, rate, lag, behind_s };
         let mut samples = lock(&self.findings.samples);
-        let samples = samples.entry(view.name.clone()).or_default();
+        let samples = samples.entry(name.into()).or_default();
         if samples.len() == SAMPLES {
             samples.pop_front();
         }

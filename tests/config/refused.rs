@@ -137,8 +137,14 @@ fn a_collect_task_needs_something_to_follow_and_a_place_for_it() {
             "logmill.toml:10:10: [collect.web] names nothing to follow; \
              write paths = [\"/var/log/app/*.log\"] and topic = \"app\" below it, or entries, or from_etcd",
             "logmill.toml:13:9: [collect.app] has paths and no topic; write topic = \"web_log\" below it",
-            "logmill.toml:13:10: paths: \"/a[\" is no path and no glob; X",
+            "logmill.toml:13:10: paths: \"/a[\" is no path and no glob; \
+             \"a[\" is no glob: unclosed character class; missing ']'",
             "logmill.toml:14:10: [collect.game] and [deliver.game] have one name; give this one another name",
+            "logmill.toml:15:13: from_etcd = true, and there is no section [etcd]; \
+             write [etcd] with endpoints = [\"127.0.0.1:2379\"] and collect_key = \"/logmill/%s/collect\"",
+            "logmill.toml:16:16: [collect.game] has exactly_once = true and no positions_topic; \
+             write positions_topic = \"logmill_positions\", a topic with cleanup.policy=compact",
+            "logmill.toml:17:19: multiline_start = \"(\" is no regular expression; error: unclosed group",
         ],
     );
 }
@@ -164,10 +170,12 @@ fn a_broken_list_is_a_problem_of_the_configuration_with_its_place() {
 #[test]
 fn one_task_takes_the_list_of_etcd() {
     refused(
-        "[collect.a]\nfrom_etcd = true\n[collect.b]\nfrom_etcd = true\n[etcd]\nendpoints = [\"h\"]\ntls_cert = \"x.pem\"",
+        "[collect.a]\nfrom_etcd = true\n[collect.b]\nfrom_etcd = true\n[etcd]\ncollect_key = \"/k\"\nendpoints = [\"h\"]\ntls_cert = \"x.pem\"",
         &[
             "logmill.toml:13:13: from_etcd = true in two tasks: every line would be sent twice; leave it in one of them",
-            "logmill.toml:14:2: [etcd] has no collect_key; write collect_key = \"/logmill/%s/collect\" below it. X",
+            "logmill.toml:16:14: endpoints: \"h\" is no host:port; write a list of 1 to 16 host:port or URLs, \
+             for example endpoints = [\"127.0.0.1:2379\"]",
+            "logmill.toml:17:12: [etcd] has tls_cert and no tls_key; write tls_key = \"conf/etcd.pem\"",
         ],
     );
 }
@@ -361,7 +369,7 @@ fn mandatory_keys_are_asked_for() {
     refused_file(
         "",
         &["logmill.toml: there is no task in this file; \
-           write a section [deliver.NAME]; the delivered conf/logmill.toml shows one"],
+           write a section [deliver.NAME] or [collect.NAME]; the delivered conf/logmill.toml shows one"],
     );
 }
 
@@ -410,7 +418,7 @@ fn a_text_that_is_no_toml_is_the_only_problem() {
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_file() {
     refused(
-        "readres = 2\nwriters = 0\ncluster = \"eu\"\nfile_name = \"x\"\nwriters = 1\n[process]\ncores = [0, 0]\n[etcd]",
+        "readres = 2\nwriters = 0\ncluster = \"eu\"\nfile_name = \"x\"\nwriters = 1\n[process]\ncores = [0, 0]",
         &[
             "logmill.toml:10:1: unknown key readres in [deliver.game]; write readers",
             "logmill.toml:11:11: writers = 0 is out of range; \
@@ -439,7 +447,7 @@ fn a_fault_that_tasks_share_is_told_once() {
 #[test]
 fn columns_count_characters_behind_a_byte_order_mark() {
     refused_file(
-        "\u{feff}[etcd]\r\n[cluster.default]\r\nbrokers = \"ü\" # ü\r\n\
+        "\u{feff}[system]\r\n[cluster.default]\r\nbrokers = \"ü\" # ü\r\n\
          librdkafka = { \"client.id\" = \"ü\", \"group.id\" = \"\" }\r\n",
         &["logmill.toml:4:35: \"group.id\" may not be set here; remove it and write group_id in the task"],
     );
