@@ -5,12 +5,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
 
-use crate::support::{Kafka, Mix, Part, Record, Running, Site, Tmpfs, kafka, left_out, written};
+use crate::support::{Kafka, Mix, Part, Record, Running, SOON, Site, Tmpfs, kafka, left_out, written};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
 const RING_BYTES: u64 = 1 << 20;
 
 fn site(topic: &str, process: &str, task: &str) -> Site {

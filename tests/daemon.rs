@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
+use crate::support::{Order, Part, Record, SOON, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
 
-const SOON: Duration = Duration::from_secs(60);
 /// Ten deaths in a row, with the pauses between them: 51 s.
 const GIVEN_UP: Duration = Duration::from_secs(120);
 /// Nobody listens there.

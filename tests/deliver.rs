@@ -2,16 +2,19 @@
 //! of the transform says, whatever the shape of the task.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::reference::settings::Project;
 use crate::reference::{self, End};
-use crate::support::{self, Checker, Codec, Made, Mix, Order, Part, Record, Seen, Site, Sums, Tailer, kafka, left_out};
+use crate::support::{
+    self, Checker, Codec, Made, Mix, Order, Part, Record, SOON, Seen, Site, Sums, Tailer, kafka, left_out, times,
+};
 use logmill::flow::record;
 use logmill::transform::Options;
 
-const SOON: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_secs(600);
+/// Of the longest delivery; `LOGMILL_DELIVER_RECORDS` asks for more.
+const RECORDS: u64 = 100_000;
 
 /// What the second implementation makes of the records.
 #[derive(Default)]
@@ -75,15 +78,15 @@ fn by_partition(seen: &Seen) -> BTreeMap<i32, Vec<Vec<u8>>> {
 }
 
 #[test]
-fn half_a_million_mixed_records_are_byte_for_byte_what_the_rules_say() {
+fn mixed_records_are_byte_for_byte_what_the_rules_say() {
     if left_out(&[Part::Kafka]) {
         return;
     }
     let topic = kafka().create_topic("mixed", 6);
-    let made: Vec<_> = Mix::new(1, 6).take(500_000).collect();
+    let made: Vec<_> = Mix::new(1, 6).take(times("LOGMILL_DELIVER_RECORDS", RECORDS) as usize).collect();
     kafka().produce(&topic, made.iter().map(Record::from));
     let mut site = Site::new(kafka().bootstrap());
-    site.task("game", &[&topic], "rotate_size = \"32MiB\"");
+    site.task("game", &[&topic], "rotate_size = \"8MiB\"");
     let mut run = site.start(&["--exit-at-end"]);
     let expected = Expected::of(&site, &topic, &made);
     assert!(run.wait(LONG).success(), "{}", site.log());
@@ -121,10 +124,8 @@ fn stopped_in_the_middle_it_goes_on_where_it_was() {
         let before = tailer.bytes();
         let mut run = site.start(&[]);
         site.awaited("more lines", SOON, || (tailer.bytes() > before + 1_000_000).then_some(()));
-        let asked = Instant::now();
         run.term();
         assert!(run.wait(SOON).success(), "{}", site.log());
-        assert!(asked.elapsed() < Duration::from_secs(5), "stop {stop} took {:?}", asked.elapsed());
 
         let told = site.told("game");
         taken += told.run.consumed;

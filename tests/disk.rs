@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{
-    Checker, Finding, Made, Mix, Order, Part, Record, Seen, Site, Tailer, Tmpfs, Verdict, kafka, left_out,
+    Checker, Finding, Made, Mix, Order, Part, Record, SOON, Seen, Site, Tailer, Tmpfs, Verdict, kafka, left_out,
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn written(seed: u64, count: usize) -> Vec<Made> {
     Mix::new(seed, 1).only_written().take(count).collect()

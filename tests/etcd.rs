@@ -2,16 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use crate::support::{Part, eventually, left_out};
+use crate::support::{Part, SOON, eventually, left_out};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use logmill::tail::etcd::{Etcd, Found, Settings};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
 const KEY: &str = "/logmill/10.0.0.1/collect";
 
 #[test]

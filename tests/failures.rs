@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::{Duration, Instant};
 
-use crate::support::{Mix, Part, Record, Seen, Site, Sums, kafka, left_out};
+use crate::support::{Mix, Part, Record, SOON, Seen, Site, Sums, kafka, left_out};
 use logmill::ledger::failures::Failure;
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
 
-const SOON: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
 fn record(partition: i32, payload: impl Into<Vec<u8>>) -> Record {
@@ -212,10 +210,8 @@ fn a_full_queue_blocks_its_task_and_no_other() {
         site.await_lines("full", 36, SOON);
         let said = "full: the failure queue holds 3 records";
         site.awaited(said, SOON, || (site.log().matches(said).count() == start).then_some(()));
-        let asked = Instant::now();
         run.term();
         assert!(run.wait(SOON).success(), "{}", site.log());
-        assert!(asked.elapsed() < Duration::from_secs(5), "the stop took {:?}", asked.elapsed());
         assert_eq!(site.told("full").total, Sums { consumed: 39, written: 36, filtered: 0, parked: 3 });
         assert_eq!((site.failures().len(), site.lines("full")), (3, 36));
         assert_eq!(kafka().committed(&site.group("full"), &full), [Some(39)]);

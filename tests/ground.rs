@@ -4,13 +4,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::support::{
-    LoopDisk, Made, Order, Part, Record, Seen, Site, Tailer, Verdict, expecting, kafka, left_out, written,
+    LoopDisk, Made, Order, Part, Record, SOON, Seen, Site, Tailer, Verdict, expecting, kafka, left_out, written,
 };
 
-const SOON: Duration = Duration::from_secs(60);
 const RECORDS: usize = 20_000;
 /// What runs below it has mounts of its own; what is unmounted here is unmounted there too.
 const OWN_MOUNTS: [&str; 4] = ["unshare", "--mount", "--propagation", "slave"];

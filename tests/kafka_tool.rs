@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::support::{Codec, Kafka, Part, Record, TransactionEnd, eventually, left_out};
+use crate::support::{Codec, Kafka, Part, Record, SOON, TransactionEnd, eventually, kafka, left_out};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_broker_from_start_to_stop_leaves_nothing() {
@@ -49,7 +47,7 @@ fn topics_grow_compress_commit_and_lose_their_head() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("many", 1);
     kafka.add_partitions(&topic, 3);
     for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
@@ -60,7 +58,7 @@ fn topics_grow_compress_commit_and_lose_their_head() {
     kafka.produce_transaction(&topic, TransactionEnd::Abort, [record(1, b"never")]);
     kafka.produce_transaction(&topic, TransactionEnd::Commit, [record(1, b"seen")]);
     assert_eq!(kafka.watermarks(&topic)[1], (0, 4), "each transaction's end takes an offset");
-    assert_eq!(consume(&kafka, &topic, 1, 1), ["seen"]);
+    assert_eq!(consume(kafka, &topic, 1, 1), ["seen"]);
 
     kafka.delete_records(&topic, 2, 3);
     assert_eq!(kafka.watermarks(&topic)[2], (3, 5));
@@ -68,7 +66,7 @@ fn topics_grow_compress_commit_and_lose_their_head() {
     assert_eq!(kafka.committed("nobody", &topic), [None, None, None]);
     let mut positions = TopicPartitionList::new();
     positions.add_partition_offset(&topic, 2, Offset::Offset(4)).expect("an offset");
-    let consumer = consumer(&kafka, "somebody");
+    let consumer = consumer(kafka, "somebody");
     consumer.commit(&positions, rdkafka::consumer::CommitMode::Sync).expect("commit");
     assert_eq!(kafka.committed("somebody", &topic), [None, None, Some(4)]);
 

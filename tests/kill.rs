@@ -3,24 +3,23 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Checker, Kafka, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, left_out};
+use crate::support::{Checker, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, kafka, left_out, times};
 
 const PARTITIONS: i32 = 6;
 /// Kills of one run; `LOGMILL_KILLS` asks for more.
-const KILLS: u64 = 100;
+const KILLS: u64 = 30;
 /// Records that come in for each kill.
 const RECORDS_PER_KILL: usize = 8_000;
 
 /// The moments are random, and repeat with `LOGMILL_KILL_SEED`.
 #[test]
-fn a_hundred_kills_lose_double_tear_and_shrink_nothing() {
+fn kills_lose_double_tear_and_shrink_nothing() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (kills, seed) = (number("LOGMILL_KILLS", KILLS), number("LOGMILL_KILL_SEED", 1));
+    let (kills, seed) = (times("LOGMILL_KILLS", KILLS), times("LOGMILL_KILL_SEED", 1));
     println!("{kills} kills, LOGMILL_KILL_SEED={seed}");
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("kill", PARTITIONS);
     let mut mix = Mix::new(seed, PARTITIONS);
     let mut random = Random(seed);
@@ -66,7 +65,7 @@ fn without_maps_files_go_back_to_the_checkpoint_and_are_exact() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("void", PARTITIONS);
     let mut mix = Mix::new(3, PARTITIONS);
     let mut checker = Checker::new();

@@ -2,11 +2,9 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::support::{self, Mix, Part, Record, Site, Tmpfs, kafka, left_out, written};
+use crate::support::{self, Mix, Part, Record, SOON, Site, Tmpfs, kafka, left_out, written};
 
-const SOON: Duration = Duration::from_secs(60);
 /// Some lines each second.
 const TALKATIVE: &str = "checkpoint_interval = \"100ms\"";
 

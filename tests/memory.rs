@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Codec, Kafka, Mix, Part, Record, Site, eventually, left_out};
+use crate::support::{Codec, Mix, Part, Record, Site, eventually, kafka, left_out};
 
 /// What the README promises for 6 partitions.
 const PROMISED_KIB: u64 = 256 << 10;
@@ -12,7 +12,7 @@ fn a_backlog_of_six_partitions_fits_the_promised_memory() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("memory", 6);
     let made: Vec<_> = Mix::new(7, 6).take(400_000).collect();
     kafka.produce(&topic, made.iter().map(Record::from));
@@ -45,7 +45,7 @@ fn a_compression_bomb_is_bounded_by_what_a_fetch_may_bring() {
     }
     const RECORDS: usize = 300;
     const RECORD_BYTES: usize = 900_000;
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("bomb", 1);
     let bomb = Record { partition: 0, payload: Some(vec![b'a'; RECORD_BYTES]), timestamp_ms: 1 };
     // 810 MB in 0.8 MB, which is one fetch with all keys at their defaults.

@@ -5,12 +5,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::{self, Fate, Mix, Part, Record, Site, Web, kafka, left_out, written};
+use crate::support::{self, Fate, Mix, Part, Record, SOON, Site, Web, kafka, left_out, written};
 use serde_json::Value;
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn site(topic: &str, lines: &str) -> Site {
     let mut site = Site::new(kafka().bootstrap());

@@ -2,11 +2,8 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::support::{self, Mix, Part, Record, Said, Site, kafka, left_out, written};
-
-const SOON: Duration = Duration::from_secs(60);
+use crate::support::{self, Mix, Part, Record, SOON, Said, Site, kafka, left_out, written};
 
 /// The table's cells, row by row.
 fn cells(table: &str) -> Vec<Vec<String>> {
@@ -83,11 +80,9 @@ fn without_a_broker_offsets_have_gaps_and_lag_is_minus_one() {
     let mut site = Site::new("127.0.0.1:1");
     site.task("game", &["nowhere"], "");
     site.write_config();
-    let began = std::time::Instant::now();
     let said = site.millctl(&["lag"]);
     assert_eq!((said.code, &*said.out), (1, "-1\n"), "{said:?}");
     assert!(said.err.contains("127.0.0.1:1"), "{said:?}");
-    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

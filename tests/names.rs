@@ -4,11 +4,9 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::{Checker, Order, Part, Record, Seen, Site, kafka, left_out};
-
-const SOON: Duration = Duration::from_secs(60);
+use crate::support::{Checker, Order, Part, Record, SOON, Seen, Site, kafka, left_out};
 
 /// A record of partition 0 whose log has this name, as JSON writes it.
 fn named(sequence: usize, log_name: &str) -> Record {

@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Kafka, Made, Mix, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, written,
+    Kafka, Made, Mix, Order, Part, Record, SOON, Seen, Site, eventually, expecting, kafka, left_out, written,
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_retention_removed_is_counted_named_and_left_behind() {

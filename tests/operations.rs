@@ -4,12 +4,9 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::support::{Made, Order, Part, Record, Seen, Site, expecting, kafka, left_out, written};
+use crate::support::{Made, Order, Part, Record, SOON, Seen, Site, expecting, kafka, left_out, written};
 use logmill::flow::span::checksum;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A site with one task, and what its topic was given.
 struct Case {

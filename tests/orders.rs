@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crate::support::{self, Made, Part, Record, Rot, Seen, Site, Spoiled, expecting, kafka, left_out, mark, written};
+use crate::support::{
+    self, Made, Part, Record, Rot, SOON, Seen, Site, Spoiled, expecting, kafka, left_out, mark, written,
+};
 use logmill::conf;
 use logmill::ctl::protocol::TaskState;
 use logmill::engine::{Answer, Engine, EngineError, Mode, Order, Remote, Summary};
 use logmill::flow::cluster::Target;
 
-const SOON: Duration = Duration::from_secs(60);
 /// Checkpoints all the time, so that one is never far.
 const OFTEN: &str = "checkpoint_interval = \"100ms\"\nreaders = 2";
 

@@ -2,13 +2,10 @@
 //! later, what transactions hide, and state that outlives the shape and the name of a task.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::support::{
-    Made, Mix, Order, Part, Record, Seen, Site, Tailer, TransactionEnd, expecting, kafka, left_out, mark, written,
+    Made, Mix, Order, Part, Record, SOON, Seen, Site, Tailer, TransactionEnd, expecting, kafka, left_out, mark, written,
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// The (partition, sequence) of every line in a directory where nothing moves any more, sorted.
 fn marks(site: &Site, task: &str) -> Vec<(i32, u64)> {

@@ -4,12 +4,9 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use crate::support::{Checker, Made, Mix, Order, Part, Record, Running, Seen, Site, kafka, left_out};
+use crate::support::{Checker, Made, Mix, Order, Part, Record, Running, SOON, Seen, Site, kafka, left_out};
 use logmill::flow::span::checksum;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A site with one task, and what it was given.
 struct Case {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Checker, Fate, Made, Mix, Order as LineOrder, Part, Record, Seen, Site, Tailer, kafka, left_out};
+use crate::support::{
+    Checker, Fate, Made, Mix, Order as LineOrder, Part, Record, SOON, Seen, Site, Tailer, kafka, left_out, times,
+};
 use logmill::conf;
 use logmill::engine::{Answer, Engine, Load, Mode, Order, Remote, order_offline};
 use logmill::ledger::failures::{Failure, Filter};
@@ -13,8 +15,6 @@ use logmill::ledger::queue;
 use logmill::ring::layout::Work;
 use logmill::ring::set::MapSet;
 use logmill::sys::file::boot_id;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Runs the site's tasks in this process, where they hear orders, until `deed` is done.
 fn with_engine<T>(site: &Site, deed: impl FnOnce(&Remote) -> T) -> T {
@@ -225,14 +225,14 @@ fn clear_takes_what_it_is_asked_for_and_segments_go() {
     assert_eq!(site.told("game").total.parked, before.len() as u64 + 1);
 }
 
-/// The promise: a retry that is killed again and again, with live traffic beside it.
+/// The promise: a retry that is killed again and again (`LOGMILL_RETRY_KILLS` times), with live traffic beside it.
 #[test]
-fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
+fn kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
     if left_out(&[Part::Kafka]) {
         return;
     }
     const PARKED: u64 = 40_000;
-    const KILLS: u64 = 20;
+    let kills = times("LOGMILL_RETRY_KILLS", 8);
     let topic = kafka().create_topic("killed", 2);
     let made = |n: u64| {
         let (fate, role) =
@@ -274,7 +274,7 @@ fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
     let mut mix = Mix::new(7, 2).only_written();
     let mut live: Vec<Made> = Vec::new();
     let mut random = 1_u64;
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let made: Vec<Made> = mix.by_ref().take(200).map(|m| Made { sequence: m.sequence + PARKED, ..m }).collect();
         let renamed = made.iter().map(|m| {
             let text = String::from_utf8(m.payload.clone()).expect("text");
@@ -297,7 +297,7 @@ fn twenty_kills_in_the_middle_of_a_retry_lose_and_double_nothing() {
         run.kill9();
     }
     let begun = site.log().matches("retry begins").count() as u64;
-    assert!(begun >= KILLS / 2, "{begun} of {KILLS} kills found a retry to go on with");
+    assert!(begun >= kills / 2, "{begun} of {kills} kills found a retry to go on with");
     assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
     let after = parked(&site);
     assert_eq!((after.len(), by_code(&after)), (stuck, BTreeMap::from([("E08_HEADERS".into(), stuck)])));

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
-use crate::support::{self, Order, Part, Record, Seen, Site, eventually, expecting, kafka, left_out, signal, written};
+use crate::support::{
+    self, Order, Part, Record, SOON, Seen, Site, eventually, expecting, kafka, left_out, signal, written,
+};
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(60);
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn words(output: &Output) -> String {

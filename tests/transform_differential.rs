@@ -17,19 +17,22 @@ use crate::reference;
 use crate::reference::fast::{self, EndAndLanes, Fast, Files};
 use crate::reference::lane::lane;
 use crate::reference::settings::Project;
+use crate::support::times;
 use dice::Dice;
 use records::Shape;
 
 const NOW_MS: i64 = 1_608_184_360_123;
+
+/// Of a run that `LOGMILL_DIFF_RECORDS` does not make longer.
+const RECORDS: u64 = 100_000;
 
 /// Records with one set of settings and options.
 const WORLD_RECORDS: u64 = 250;
 
 #[test]
 fn the_library_ends_every_record_as_the_reference_does() {
-    let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().expect(name));
-    let records = number("LOGMILL_DIFF_RECORDS", 200_000);
-    let seed = number("LOGMILL_DIFF_SEED", 1);
+    let records = times("LOGMILL_DIFF_RECORDS", RECORDS);
+    let seed = times("LOGMILL_DIFF_SEED", 1);
     let mut ends = std::collections::BTreeMap::new();
     for world in 0..records.div_ceil(WORLD_RECORDS) {
         World::new(seed + world).run(&mut ends);
@@ -37,7 +40,7 @@ fn the_library_ends_every_record_as_the_reference_does() {
     // What never happens is not compared: every end must be met often enough to mean something.
     println!("{ends:#?}");
     let met = |end: &str| ends.get(end).copied().unwrap_or(0);
-    if records >= 200_000 {
+    if records >= RECORDS {
         assert!(met("written") > records / 4, "{ends:#?}");
         for end in ["filtered", "E03_CODEC", "E06_DEPTH", "E13_ID_LEN", "E17_EMPTY_PROPS", "E19_BAD_PROPERTY"] {
             assert!(met(end) > 50, "{end}: {ends:#?}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{self, Kafka, Made, Mix, Part, Record, Site, left_out};
+use crate::support::{self, Made, Mix, Part, Record, Site, kafka, left_out};
 
 const RECORDS: usize = 5_000;
 
@@ -32,7 +32,7 @@ fn files_are_held_against_the_topic() {
     if left_out(&[Part::Kafka]) {
         return;
     }
-    let kafka = Kafka::start(1);
+    let kafka = kafka();
     let topic = kafka.create_topic("verify", 3);
     let made: Vec<Made> = Mix::new(5, 3).take(RECORDS).collect();
     let mut site = Site::new(kafka.bootstrap());

@@ -32,10 +32,18 @@ pub use tailer::{Finding, Seen, Tailer};
 pub use told::{Sums, Told};
 pub use web::{Answer, Web};
 
+/// Longest wait for what takes a moment: on a loaded machine too.
+pub const SOON: Duration = Duration::from_secs(180);
+
 /// The one broker of a test binary; it stays up until the binary has ended.
 pub fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| Kafka::start(1))
+}
+
+/// How much of it: as many as the environment's variable says, or `default`, which is the short version.
+pub fn times(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |n| n.parse().unwrap_or_else(|e| panic!("{variable}={n}: {e}")))
 }
 
 /// Records of which each becomes a line.

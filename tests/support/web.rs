@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Site;
-
-const SOON: Duration = Duration::from_secs(60);
+use super::{SOON, Site};
 
 /// Longest wait for an alert: what asks the brokers may be waiting for an answer first.
 const PATIENCE: Duration = Duration::from_secs(180);
