@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Checker, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, kafka, left_out, times};
+use crate::support::{Checker, Dice, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, kafka, left_out, times};
 
 const PARTITIONS: i32 = 6;
 /// Kills of one run; `LOGMILL_KILLS` asks for more.
@@ -22,7 +22,7 @@ fn kills_lose_double_tear_and_shrink_nothing() {
     let kafka = kafka();
     let topic = kafka.create_topic("kill", PARTITIONS);
     let mut mix = Mix::new(seed, PARTITIONS);
-    let mut random = Random(seed);
+    let mut random = Dice(seed);
     let mut checker = Checker::new();
     let mut site = Site::new(kafka.bootstrap());
     // Small rings and files, two of each thread, checkpoints all the time: every rule has its chance to fail.
@@ -99,17 +99,4 @@ fn is_state(path: &Path) -> bool {
 fn written(site: &Site) -> u64 {
     let Ok(items) = site.out("game").read_dir() else { return 0 };
     items.flatten().filter_map(|item| item.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
 }

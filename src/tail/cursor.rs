@@ -274,10 +274,11 @@ impl Cursor {
         self.scanned = self.next.at;
     }
 
-    /// The file's size now. A smaller one than was read says that it was cut.
+    /// The file's size now. A smaller one than was read, or than was seen of a file of which nothing was read yet,
+    /// says that it was cut.
     pub fn sized(&mut self, size: u64, now: Instant) -> Option<Loss> {
         self.previous_size = self.size;
-        if size < self.next.at {
+        if size < self.next.at || self.next.at == 0 && size < self.size {
             return Some(self.restart());
         }
         if size != self.size {

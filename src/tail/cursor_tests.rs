@@ -54,6 +54,14 @@ fn the_kept_place_moves_over_reported_lines_without_a_gap() {
 }
 
 #[test]
+fn a_file_that_was_cut_before_anything_was_read_is_told() {
+    let mut cursor = cursor();
+    assert_eq!(cursor.sized(500, Instant::now()), None);
+    assert_eq!(cursor.sized(20, Instant::now()), Some(Loss { at: 0, confirmed: 0, unread: 500 }));
+    assert_eq!(read(&mut cursor, b"aa\n", &mut 0).unwrap(), [(0, b"aa".to_vec())]);
+}
+
+#[test]
 fn lines_that_failed_are_sent_again_from_the_kept_place() {
     let (mut cursor, mut chunk) = (cursor(), 0);
     let content = b"aa\nbb\ncc\ndd\n";

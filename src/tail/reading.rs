@@ -195,12 +195,18 @@ impl Station {
     /// No name leads to the file, and it is not open.
     fn lost(&mut self, at: usize) {
         let Some(followed) = self.fleet.get_mut(at) else { return };
-        let cursor = &mut followed.cursor;
+        let (path, cursor) = (followed.path.display(), &mut followed.cursor);
         let unread = cursor.size().saturating_sub(cursor.next().at);
-        if unread > 0 {
-            log::warn!("{}: {} is gone, {unread} bytes unread", self.settings.task, followed.path.display());
-            Totals::add(&self.totals.lost_bytes, unread);
-        }
+        // Where all that was seen is read it is no more than a deletion.
+        let level = if unread > 0 { log::Level::Warn } else { log::Level::Info };
+        log::log!(
+            level,
+            "{}: {path} is gone, and was not open: {unread} bytes were seen behind byte {} and not read, what else came \
+             there is lost too",
+            self.settings.task,
+            cursor.next().at
+        );
+        Totals::add(&self.totals.lost_bytes, unread);
         cursor.let_go();
         self.make_ready(at);
     }

@@ -26,8 +26,10 @@ use crate::sys::follow::{self, Bell};
 const ORDERS_MAX: usize = 64;
 /// Longest sleep; the beat is never older while all is well.
 const BEAT: Duration = Duration::from_secs(1);
-/// How often changed places are given to the ledger.
-const KEEP: Duration = Duration::from_millis(500);
+/// How often changed places are given to the ledger: a kill repeats what was confirmed since. Least and most.
+const KEEP: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+/// For each changed place in between, so that places of many files are no load.
+const KEEP_EACH: Duration = Duration::from_micros(50);
 /// librdkafka's number for "the broker takes no message of this size".
 const MSG_SIZE_TOO_LARGE: i32 = 10;
 /// The least that lines and batches are cut down to when a broker refuses larger ones.
@@ -363,8 +365,8 @@ impl Station {
         if now < self.keep_at || self.exact.is_some() {
             return;
         }
-        self.keep_at = now + KEEP;
         self.owe();
+        self.keep_at = now + (KEEP_EACH * self.owed.changed.len() as u32).clamp(KEEP[0], KEEP[1]);
         match &self.positions {
             Some(positions) if !self.owed.is_empty() && positions.offer(&self.owed) => self.owed = Owed::default(),
             Some(_) => {}

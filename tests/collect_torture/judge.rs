@@ -1,6 +1,6 @@
 //! What must have come, what may be missing, and whether the program knew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 
 use crate::scribble::{Content, Fate};
@@ -8,57 +8,88 @@ use crate::scribble::{Content, Fate};
 /// What came of all lines.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    pub lines: u64,
+    pub written: u64,
+    /// Of those that were written, each counted once.
+    pub came: u64,
     /// Lines of files that still stand, (sheet, number).
     pub lost: Vec<(usize, u64)>,
-    pub doubled: u64,
-    pub first_doubled: Option<(usize, u64)>,
+    pub doubled: Doubled,
     pub out_of_order: Vec<(usize, u64)>,
     /// Lines that were cut or deleted before they were read; the program has named each of these stretches.
     pub destroyed: u64,
     /// Stretches of them.
     pub holes: u64,
+    /// Of these: the program had not seen the file, or not remembered it, before it was killed and the file destroyed.
+    pub unseen: u64,
     /// Destroyed, and the program knew of nothing that was lost there.
     pub untold: Vec<String>,
     pub strangers: Vec<String>,
 }
 
+/// Lines that came again after a kill.
+#[derive(Debug, Default)]
+pub struct Doubled {
+    pub lines: u64,
+    /// Of these: how many had stood in the topic for longer than [`REPORTED_MS`] when the kill came. Their confirmation
+    /// had come, and was not kept yet.
+    pub confirmed: u64,
+    /// The oldest of them, in milliseconds.
+    pub oldest_ms: i64,
+    pub first: Option<(usize, u64)>,
+    /// How often any line came, less one, at most.
+    pub times: u64,
+}
+
+/// What a confirmation takes at most on a machine that is not loaded.
+pub const REPORTED_MS: i64 = 20;
+
+/// A line in a topic: its sheet and number.
+type Mark = (usize, u64);
+
+/// What is to be held against what was written.
+pub struct Evidence<'e> {
+    /// Each partition's values with the broker's times.
+    pub values: &'e [Vec<(Vec<u8>, i64)>],
+    /// When kills came, in milliseconds since the epoch, in order.
+    pub kills: &'e [i64],
+    pub log: &'e str,
+}
+
 impl Verdict {
-    pub fn of<'c>(contents: impl Iterator<Item = &'c Content>, values: &[Vec<Vec<u8>>], log: &str) -> Verdict {
+    pub fn of<'c>(contents: impl Iterator<Item = &'c Content>, evidence: &Evidence<'_>) -> Verdict {
         let mut verdict = Verdict::default();
-        let mut times: HashMap<(usize, u64), u64> = HashMap::new();
-        let mut order: Vec<(usize, u64)> = Vec::new();
-        for value in values.iter().flatten() {
-            match mark(value) {
-                Some(mark) => {
-                    let count = times.entry(mark).or_default();
-                    *count += 1;
-                    if *count == 1 {
-                        order.push(mark);
-                    } else {
-                        verdict.doubled += 1;
-                        verdict.first_doubled.get_or_insert(mark);
-                    }
-                }
-                None => verdict.strangers.push(String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned()),
+        let mut seen: HashMap<Mark, (u64, i64)> = HashMap::new();
+        let mut place: HashMap<Mark, usize> = HashMap::new();
+        for (value, ms) in evidence.values.iter().flatten() {
+            let Some(mark) = mark(value) else {
+                verdict.strangers.push(String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned());
+                continue;
+            };
+            let (times, first_ms) = seen.entry(mark).or_insert((0, *ms));
+            *times += 1;
+            if *times == 1 {
+                place.insert(mark, place.len());
+            } else {
+                verdict.doubled.count(mark, *times - 1, *first_ms, evidence.kills);
             }
         }
-        let place: HashMap<(usize, u64), usize> = order.into_iter().enumerate().map(|(at, mark)| (mark, at)).collect();
-        let named = named(log);
+        let mut named = named(evidence.log);
         for content in contents {
-            verdict.judge(content, &place, &named);
+            verdict.judge(content, &place, &mut named);
         }
         verdict
     }
 
-    fn judge(&mut self, content: &Content, place: &HashMap<(usize, u64), usize>, named: &BTreeMap<usize, Vec<u64>>) {
+    /// `contents` of a sheet come in their order, and so do the places that were named.
+    fn judge(&mut self, content: &Content, place: &HashMap<Mark, usize>, named: &mut BTreeMap<usize, VecDeque<u64>>) {
         let mut last = 0;
         let mut missing = Vec::new();
+        self.written += content.ends.len() as u64;
         for (n, end) in (content.first..).zip(&content.ends) {
             let mark = (content.sheet, n);
             match place.get(&mark) {
                 Some(at) => {
-                    self.lines += 1;
+                    self.came += 1;
                     if *at < last || !missing.is_empty() && content.fate == Fate::Destroyed {
                         self.out_of_order.push(mark);
                     }
@@ -73,36 +104,60 @@ impl Verdict {
         let Some((mark, end)) = missing.first() else { return };
         self.destroyed += missing.len() as u64;
         self.holes += 1;
-        // Nothing of it was seen or remembered, or it was lost behind a place that was named.
-        let all = missing.len() == content.ends.len();
-        if !all
-            && content.was_known
-            && !named.get(&content.sheet).is_some_and(|places| places.iter().any(|place| place < end))
-        {
-            self.untold.push(format!("{mark:?}, which ends at byte {end}"));
+        if !content.was_known {
+            self.unseen += 1;
+            return;
+        }
+        // Each stretch has a naming of its own: what was passed over belongs to cuts that cost nothing.
+        let places = named.entry(content.sheet).or_default();
+        match places.iter().position(|place| place < end) {
+            Some(at) => drop(places.drain(..=at)),
+            None => self.untold.push(format!("{mark:?}, which ends at byte {end}")),
         }
     }
 
     pub fn is_good(&self) -> bool {
-        self.lost.is_empty() && self.out_of_order.is_empty() && self.untold.is_empty() && self.strangers.is_empty()
+        self.lost.is_empty()
+            && self.out_of_order.is_empty()
+            && self.untold.is_empty()
+            && self.strangers.is_empty()
+            && self.written == self.came + self.destroyed
+    }
+}
+
+impl Doubled {
+    fn count(&mut self, mark: Mark, times: u64, first_ms: i64, kills: &[i64]) {
+        self.lines += 1;
+        self.first.get_or_insert(mark);
+        self.times = self.times.max(times);
+        if times == 1
+            && let Some(kill) = kills.iter().find(|kill| **kill >= first_ms)
+        {
+            self.confirmed += u64::from(kill - first_ms > REPORTED_MS);
+            self.oldest_ms = self.oldest_ms.max(kill - first_ms);
+        }
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { written, came, doubled, destroyed, holes, unseen, .. } = self;
         write!(
             out,
-            "{} lines came, {} lost, {} doubled, {} out of order; {} destroyed in {} places, {} of these not named",
-            self.lines,
+            "{written} lines written, {came} came, {} lost, {} out of order; {destroyed} destroyed in {holes} places, \
+             {unseen} of these unseen, {} not named; {} sent again",
             self.lost.len(),
-            self.doubled,
             self.out_of_order.len(),
-            self.destroyed,
-            self.holes,
             self.untold.len(),
+            doubled.lines,
         )?;
-        if let Some(mark) = self.first_doubled {
-            write!(out, "\n  the first that came twice: {mark:?}")?;
+        if let Some(mark) = doubled.first {
+            let Doubled { confirmed, oldest_ms, times, .. } = doubled;
+            write!(
+                out,
+                " ({confirmed} of them stood there for more than {REPORTED_MS} ms before the kill, at most for \
+                 {oldest_ms} ms; no line more than {times} times; the first is {mark:?})"
+            )?;
         }
         for (what, marks) in [("lost", &self.lost), ("out of order", &self.out_of_order)] {
             if !marks.is_empty() {
@@ -117,7 +172,7 @@ impl fmt::Display for Verdict {
 }
 
 /// The sheet and number of a line that is whole.
-fn mark(line: &[u8]) -> Option<(usize, u64)> {
+fn mark(line: &[u8]) -> Option<Mark> {
     let text = std::str::from_utf8(line).ok()?;
     let (sheet, rest) = text.strip_prefix("{\"sheet\":")?.split_once(",\"n\":")?;
     let (number, text) = rest.split_once(",\"text\":\"")?;
@@ -127,9 +182,9 @@ fn mark(line: &[u8]) -> Option<(usize, u64)> {
         .then_some((sheet.parse().ok()?, number.parse().ok()?))
 }
 
-/// The bytes behind which the program said that something of a sheet is lost.
-fn named(log: &str) -> BTreeMap<usize, Vec<u64>> {
-    let mut named: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+/// The bytes behind which the program said that something of a sheet is lost, in the order in which it said so.
+fn named(log: &str) -> BTreeMap<usize, VecDeque<u64>> {
+    let mut named: BTreeMap<usize, VecDeque<u64>> = BTreeMap::new();
     for line in log.lines() {
         let number = |after: &str| {
             let digits = line.split_once(after)?.1;
@@ -138,7 +193,7 @@ fn named(log: &str) -> BTreeMap<usize, Vec<u64>> {
         let sheet = number("/logs/sheet");
         let place = number("(confirmed: ").or_else(|| number("behind byte "));
         if let (Some(sheet), Some(place)) = (sheet, place) {
-            named.entry(sheet as usize).or_default().push(place);
+            named.entry(sheet as usize).or_default().push_back(place);
         }
     }
     named

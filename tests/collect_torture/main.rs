@@ -3,7 +3,6 @@
 //!
 //! Out: a table with a row for each course. Without arguments a short version of each; `--help` tells the rest.
 
-mod dice;
 mod judge;
 mod scribble;
 #[path = "../support/mod.rs"]
@@ -15,10 +14,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dice::Dice;
-use judge::Verdict;
+use judge::{Evidence, Verdict};
+use logmill::flow::clock;
 use scribble::Scribble;
-use support::{Kafka, Part, Running, left_out};
+use support::{Dice, Kafka, Part, Running, left_out};
 use tempfile::TempDir;
 
 const HELP: &str = "\
@@ -54,11 +53,11 @@ struct Course {
 }
 
 const COURSES: [Course; 5] = [
-    Course { name: "calm", short_s: 10, kills: false, stops_broker: false, is_exact: false },
-    Course { name: "kill9", short_s: 25, kills: true, stops_broker: false, is_exact: false },
-    Course { name: "broker", short_s: 25, kills: true, stops_broker: true, is_exact: false },
-    Course { name: "exact", short_s: 25, kills: true, stops_broker: false, is_exact: true },
-    Course { name: "exact-broker", short_s: 25, kills: true, stops_broker: true, is_exact: true },
+    Course { name: "calm", short_s: 6, kills: false, stops_broker: false, is_exact: false },
+    Course { name: "kill9", short_s: 12, kills: true, stops_broker: false, is_exact: false },
+    Course { name: "broker", short_s: 14, kills: true, stops_broker: true, is_exact: false },
+    Course { name: "exact", short_s: 12, kills: true, stops_broker: false, is_exact: true },
+    Course { name: "exact-broker", short_s: 14, kills: true, stops_broker: true, is_exact: true },
 ];
 
 fn main() -> ExitCode {
@@ -87,7 +86,7 @@ fn main() -> ExitCode {
         let verdict = run(kafka, course, seed, Duration::from_secs(seconds));
         println!("{}: {verdict}", course.name);
         // What is sent twice was not confirmed before a kill; nothing kills a calm run, and transactions undo it.
-        if !verdict.is_good() || (!course.kills || course.is_exact) && verdict.doubled > 0 {
+        if !verdict.is_good() || (!course.kills || course.is_exact) && verdict.doubled.lines > 0 {
             failed += 1;
         }
     }
@@ -160,14 +159,15 @@ impl Ground<'_> {
 
 fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let topic = kafka.create_topic(course.name, PARTITIONS);
+    // The broker's own time tells how long a line had stood there when a kill came.
+    let topic = kafka.create_topic_with(course.name, PARTITIONS, &[("message.timestamp.type", "LogAppendTime")]);
     let compact = [("cleanup.policy", "compact")];
     let places = course.is_exact.then(|| kafka.create_topic_with("places", 2, &compact));
     let ground = Ground { kafka, dir, topic, places };
     std::fs::create_dir(ground.path("logs")).expect("a directory");
     let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed));
     let is_over = AtomicBool::new(false);
-    let mut kills = 0;
+    let mut kills = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
@@ -183,18 +183,18 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     });
     let mut scribble = scribble.into_inner().expect("the writer");
     scribble.finish();
-    println!("{}: {kills} kills; the writer: {:?}", course.name, scribble.counts);
-    let verdict = at_the_end(&ground, &scribble);
-    if !verdict.is_good() || course.is_exact && verdict.doubled > 0 {
+    println!("{}: {} kills; the writer: {:?}", course.name, kills.len(), scribble.counts);
+    let verdict = at_the_end(&ground, &scribble, &kills);
+    if !verdict.is_good() || course.is_exact && verdict.doubled.lines > 0 {
         println!("kept for a look: {}", ground.dir.path().display());
         std::mem::forget(ground.dir);
     }
     verdict
 }
 
-/// Kills, until the time is over; nothing runs then. `seen` is told what a run has seen and remembered.
-fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, seen: &dyn Fn(Instant)) -> u64 {
-    let mut kills = 0;
+/// Kills, until the time is over; when they came, in milliseconds since the epoch. `seen` is told what a run has seen and remembered.
+fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, seen: &dyn Fn(Instant)) -> Vec<i64> {
+    let mut kills = Vec::new();
     let mut run = ground.start();
     while Instant::now() < end {
         let began = Instant::now();
@@ -215,8 +215,8 @@ fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, 
             ground.kafka.restart(1);
         }
         if course.kills {
+            kills.push(clock::now_ms());
             run.kill9();
-            kills += 1;
             std::thread::sleep(Duration::from_millis(dice.below(800)));
             run = ground.start();
         }
@@ -230,12 +230,13 @@ fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, 
 }
 
 /// One more run delivers what is left; then everything is judged.
-fn at_the_end(ground: &Ground<'_>, scribble: &Scribble) -> Verdict {
+fn at_the_end(ground: &Ground<'_>, scribble: &Scribble, kills: &[i64]) -> Verdict {
     let mut run = ground.start();
     let deadline = Instant::now() + SOON;
     loop {
         std::thread::sleep(Duration::from_millis(500));
-        let verdict = Verdict::of(scribble.contents(), &ground.kafka.values(&ground.topic), &ground.log());
+        let (values, log) = (ground.kafka.values_and_times(&ground.topic), ground.log());
+        let verdict = Verdict::of(scribble.contents(), &Evidence { values: &values, kills, log: &log });
         if verdict.lost.is_empty() || Instant::now() > deadline {
             run.term();
             assert!(run.wait(SOON).success(), "{}", ground.log_end());

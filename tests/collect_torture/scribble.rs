@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::dice::Dice;
+use crate::support::Dice;
 
 /// Longest line, beside its number.
 const TEXT_MAX: u64 = 400;

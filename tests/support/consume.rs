@@ -19,6 +19,11 @@ impl Kafka {
         self.read(topic, value)
     }
 
+    /// Values with their times, in milliseconds since the epoch.
+    pub fn values_and_times(&self, topic: &str) -> Vec<Vec<(Vec<u8>, i64)>> {
+        self.read(topic, |m| (m.payload().unwrap_or_default().to_vec(), m.timestamp().to_millis().unwrap_or(0)))
+    }
+
     /// Values with the text of one header; "" where it has none.
     pub fn values_with(&self, topic: &str, header: &str) -> Vec<(Vec<u8>, String)> {
         let read = self.read(topic, |m| {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Record;
+use super::{Dice, Record};
 
 /// What has to become of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +32,14 @@ pub struct Made {
 /// 2 filtered by name or by rule, 2 parked.
 #[derive(Debug, Clone)]
 pub struct Mix {
-    random: u64,
+    dice: Dice,
     next: Vec<u64>,
     only_written: bool,
 }
 
 impl Mix {
     pub fn new(seed: u64, partitions: i32) -> Mix {
-        Mix { random: seed, next: vec![0; partitions as usize], only_written: false }
+        Mix { dice: Dice(seed), next: vec![0; partitions as usize], only_written: false }
     }
 
     /// The same without records that have to be filtered or parked.
@@ -51,27 +51,18 @@ impl Mix {
     pub fn set_partitions(&mut self, partitions: i32) {
         self.next.resize(partitions as usize, 0);
     }
-
-    fn random(&mut self, below: u64) -> u64 {
-        // SplitMix64.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
 }
 
 impl Iterator for Mix {
     type Item = Made;
 
     fn next(&mut self) -> Option<Made> {
-        let partition = self.random(self.next.len() as u64) as usize;
+        let partition = self.dice.below(self.next.len() as u64) as usize;
         let sequence = self.next[partition];
         self.next[partition] += 1;
         let mark = format!("\"p\":{partition},\"s\":{sequence}");
         let second = 1_608_184_000 + sequence / 100;
-        let (fate, payload) = match self.random(if self.only_written { 96 } else { 100 }) {
+        let (fate, payload) = match self.dice.below(if self.only_written { 96 } else { 100 }) {
             0..78 => (Fate::Written, self.item(&mark, second, 0)),
             78..85 => (Fate::Written, self.role(&mark, second)),
             85..93 => (Fate::Written, self.chat(&mark, second)),
@@ -87,10 +78,10 @@ impl Iterator for Mix {
 
 impl Mix {
     fn item(&mut self, mark: &str, second: u64, internal: u8) -> String {
-        let role = 6_001_310_000_000 + self.random(100_000);
-        let (server, platform) = (5000 + self.random(40), 3100 + self.random(9));
-        let (account, serial) = (4_866_000_000 + self.random(1_000_000), self.random(u64::MAX));
-        let (item, amount, level) = (31_103_000 + self.random(500), self.random(2000), self.random(1000));
+        let role = 6_001_310_000_000 + self.dice.below(100_000);
+        let (server, platform) = (5000 + self.dice.below(40), 3100 + self.dice.below(9));
+        let (account, serial) = (4_866_000_000 + self.dice.below(1_000_000), self.dice.below(u64::MAX));
+        let (item, amount, level) = (31_103_000 + self.dice.below(500), self.dice.below(2000), self.dice.below(1000));
         record(
             "log_item",
             &format!(
@@ -106,16 +97,16 @@ impl Mix {
     }
 
     fn role(&mut self, mark: &str, second: u64) -> String {
-        let (role, vip) = (6_001_310_000_000 + self.random(100_000), self.random(16));
-        let guild = 90_071_992_547_000_000 + self.random(1_000_000);
+        let (role, vip) = (6_001_310_000_000 + self.dice.below(100_000), self.dice.below(16));
+        let guild = 90_071_992_547_000_000 + self.dice.below(1_000_000);
         let logs = format!("{mark},\"role_id\":{role},\"vip\":\"{vip}\",\"guild_id\":{guild},\"mtime\":{second}");
         record("log_role", &logs)
     }
 
     fn chat(&mut self, mark: &str, second: u64) -> String {
-        let role = 6_001_310_000_000 + self.random(100_000);
+        let role = 6_001_310_000_000 + self.dice.below(100_000);
         let said = ["\\u4f60\\u597d \\/\\ud83d\\ude00\\u0001\\n", "世界 \\\"quoted\\\"", "plain words", ""];
-        let said = said[self.random(4) as usize].repeat(1 + self.random(12) as usize);
+        let said = said[self.dice.below(4) as usize].repeat(1 + self.dice.below(12) as usize);
         let logs = format!(
             "{mark},\"account_name\":\"4866014107\",\"role_id\":{role},\"server_id\":5001,\"ip\":\"203.0.113.7\",\
              \"ts_ms\":{second}045,\"mtime\":{second},\"msg\":\"{said}\",\"price\":1.50,\"sum\":1E3,\"none\":null,\
@@ -125,7 +116,7 @@ impl Mix {
     }
 
     fn order(&mut self, mark: &str, second: u64) -> String {
-        let (role, order) = (6_001_310_000_000 + self.random(100_000), self.random(1_000_000));
+        let (role, order) = (6_001_310_000_000 + self.dice.below(100_000), self.dice.below(1_000_000));
         let logs = format!(
             "{mark},\"role_id\":{role},\"order_id\":\"o-{order}\",\"status\":3,\"price\":6.00,\"time_str\":{second}"
         );
@@ -133,7 +124,7 @@ impl Mix {
     }
 
     fn broken(&mut self, mark: &str) -> (Fate, String) {
-        match self.random(6) {
+        match self.dice.below(6) {
             0 => (Fate::Parked("E01_EMPTY"), String::new()),
             1 => {
                 let whole = record("log_item", &format!("{mark},\"role_id\":1"));

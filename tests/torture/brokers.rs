@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome, SOON};
+use crate::course::{Course, Ground, Outcome, SOON};
 use crate::proxy::{Line, Proxy};
-use crate::support::{Kafka, Order, Running, Tailer};
+use crate::support::{Dice, Kafka, Order, Running, Tailer};
 
 const RECORDS: usize = 4_000;
 /// Slow enough that a fault falls into the flow.

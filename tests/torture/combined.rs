@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome, SOON};
+use crate::course::{Course, Ground, Outcome, SOON};
 use crate::proxy::{Line, Proxy};
-use crate::support::{Kafka, Order, Running, Tmpfs};
+use crate::support::{Dice, Kafka, Order, Running, Tmpfs};
 
 const BLOWS_PER_COURSE: u64 = 30;
 const BACKLOG: usize = 1_000;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome, SOON, TAKEN};
-use crate::support::{Finding, Order, Running, Tailer, Tmpfs};
+use crate::course::{Course, Ground, Outcome, SOON, TAKEN};
+use crate::support::{Dice, Finding, Order, Running, Tailer, Tmpfs};
 
 const DISKS_PER_COURSE: u64 = 20;
 /// Of the disk at first, and what it grows by.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome};
-use crate::support::{Order, TransactionEnd};
+use crate::course::{Course, Ground, Outcome};
+use crate::support::{Dice, Order, TransactionEnd};
 
 /// Kills over one topic and one set of files; then a new one, so that a tailer's memory stays small.
 const KILLS_PER_COURSE: u64 = 50;

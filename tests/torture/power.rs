@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::course::{Course, Dice, Ground, Outcome, Standing};
-use crate::support::{LoopDisk, Order};
+use crate::course::{Course, Ground, Outcome, Standing};
+use crate::support::{Dice, LoopDisk, Order};
 
 const LOSSES_PER_COURSE: u64 = 25;
 const BACKLOG: usize = 500;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::course::{Course, Dice, Ground, Outcome, SOON};
-use crate::support::{Order, Running, eventually, signal};
+use crate::course::{Course, Ground, Outcome, SOON};
+use crate::support::{Dice, Order, Running, eventually, signal};
 
 /// Records of one run.
 const RECORDS: usize = 300;

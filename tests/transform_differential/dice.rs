@@ -1,18 +1,16 @@
-//! Seeded chance: the same seed gives the same run everywhere (splitmix64).
+//! Seeded chance over texts: the same seed gives the same run everywhere.
 
-pub struct Dice(u64);
+use crate::support;
+
+pub struct Dice(support::Dice);
 
 impl Dice {
     pub fn new(seed: u64) -> Dice {
-        Dice(seed)
+        Dice(support::Dice(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// 0 to `n - 1`.
