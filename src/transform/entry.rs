@@ -134,6 +134,11 @@ impl EventType {
         matches!(self, EventType::Track | EventType::TrackUpdate | EventType::TrackOverwrite)
     }
 
+    /// Properties stand in the line with the values that they have, whatever those are.
+    pub fn keeps_values(self) -> bool {
+        self.is_track() || matches!(self, EventType::UserSet | EventType::UserSetOnce)
+    }
+
     pub fn needs_event_id(self) -> bool {
         matches!(self, EventType::TrackUpdate | EventType::TrackOverwrite)
     }

@@ -2,8 +2,8 @@
 
 use super::entry::Name;
 use super::json_text;
-use super::lookup::Scratch;
-use super::members::Kind;
+use super::lookup::{Facts, Scratch};
+use super::members::{Kind, Members};
 use super::scanner;
 use crate::flow::record::Record;
 
@@ -25,31 +25,31 @@ impl LaneRule {
 
     /// The lane of a value that is not transformed (`transform = "none"`).
     pub fn of_value(&self, record: &Record<'_>, value: &[u8]) -> u32 {
-        if self.lanes == 1 || self.field.is_none() {
-            return self.of_text(record, b"", &mut Scratch::default());
-        }
         let text = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
-        let mut scratch = Scratch::default();
-        let Scratch { headers, logs, shapes, .. } = &mut scratch;
-        let is_json = simdutf8::basic::from_utf8(text).is_ok()
-            && scanner::scan(text, headers, logs, shapes).is_ok_and(|scan| {
-                if scan.logs != Some(Kind::Object) {
-                    logs.clear();
-                }
-                true
-            });
-        if is_json { self.of_text(record, text, &mut scratch) } else { self.of_offset(record) }
+        let (mut headers, mut logs) = (Members::default(), Members::default());
+        let by_field = self.lanes > 1 && self.field.is_some();
+        if by_field {
+            let scan =
+                simdutf8::basic::from_utf8(text).ok().and_then(|_| scanner::scan(text, &mut headers, &mut logs).ok());
+            match scan {
+                None => return self.of_offset(record),
+                Some(scan) if scan.logs != Some(Kind::Object) => logs.clear(),
+                Some(_) => {}
+            }
+        }
+        self.of_text(&Facts { record, text, headers: &headers, logs: &logs }, &mut Scratch::default())
     }
 
-    /// The lane of checked JSON whose `logs` are in `scratch`.
-    pub(super) fn of_text(&self, record: &Record<'_>, text: &[u8], scratch: &mut Scratch) -> u32 {
+    /// The lane of checked JSON.
+    pub(super) fn of_text(&self, facts: &Facts<'_>, scratch: &mut Scratch) -> u32 {
         if self.lanes == 1 {
             return 0;
         }
+        let record = facts.record;
         let Some(path) = &self.field else {
             return i64::from(record.partition).rem_euclid(i64::from(self.lanes)) as u32;
         };
-        match self.find(path, text, scratch) {
+        match self.find(path, facts, scratch) {
             Some((Kind::Integer | Kind::Decimal | Kind::Exponent, number)) => self.of_word(number),
             Some((Kind::String, token)) => self.of_word(&token[1..token.len() - 1]),
             Some((Kind::Escaped, token)) => {
@@ -64,9 +64,10 @@ impl LaneRule {
     }
 
     /// Below `logs`, else from the root, else below `data`; null counts as absent.
-    fn find<'t>(&self, path: &[Name], text: &'t [u8], scratch: &mut Scratch) -> Option<(Kind, &'t [u8])> {
+    fn find<'t>(&self, path: &[Name], facts: &Facts<'t>, scratch: &mut Scratch) -> Option<(Kind, &'t [u8])> {
+        let text = facts.text;
         let there = |found: &(Kind, &[u8])| found.0 != Kind::Null;
-        if let Some(found) = scratch.below_logs(text, path).filter(there) {
+        if let Some(found) = scratch.below_logs(facts, path).filter(there) {
             return Some(found);
         }
         let (at, root) = scanner::value(text, 0).ok()?;

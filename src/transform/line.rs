@@ -38,8 +38,8 @@ impl Ready<'_> {
     fn line(&mut self, out: &mut Out<'_>, remarks: &mut Remarks) -> Result<(), Parked> {
         let entry = &self.chosen.entry;
         let kind = entry.event_type;
-        if kind.is_track() && !self.legal_event_name {
-            let detail = format!("{:?} is no legal event name", self.event_name);
+        if kind.is_track() && !self.names.legal {
+            let detail = format!("{:?} is no legal event name", self.names.event_name);
             return Err(Parked { code: Code::E15_EVENT_NAME, detail });
         }
         let event_id = self.scratch.resolve(&self.facts, &entry.event_id);
@@ -64,7 +64,7 @@ impl Ready<'_> {
         }
         if kind.is_track() {
             out.put(b",\"#event_name\":\"");
-            out.put(self.event_name.as_bytes());
+            out.put(self.names.event_name.as_bytes());
             out.put(b"\"");
         }
         let first_check_id = self.scratch.resolve(&self.facts, &entry.first_check_id);
@@ -83,7 +83,7 @@ impl Ready<'_> {
             uuid => self.key(b",\"#uuid\":", uuid, out),
         }
         out.put(b",\"properties\":");
-        let properties = Properties::new(self.options, self.chosen, self.facts, self.scratch, out, remarks);
+        let properties = Properties::new(self, out, remarks);
         let count = properties.write()?;
         out.put(b"}\n");
         if count == 0 && !kind.is_track() && kind != super::entry::EventType::UserDel {

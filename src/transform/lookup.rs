@@ -2,7 +2,7 @@
 
 use super::entry::{Fallback, Field, KafkaField, Name, Part, Source};
 use super::json_text;
-use super::members::{Kind, Members, Shapes};
+use super::members::{Kind, Members};
 use super::scanner;
 use crate::flow::record::Record;
 
@@ -10,8 +10,11 @@ use crate::flow::record::Record;
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     pub record: &'a Record<'a>,
-    /// The piece without its BOM: checked UTF-8.
-    pub text: &'a str,
+    /// The piece without its BOM: checked JSON in UTF-8.
+    pub text: &'a [u8],
+    pub headers: &'a Members,
+    /// Empty where `logs` is no object.
+    pub logs: &'a Members,
 }
 
 /// A field's value. All bytes are UTF-8.
@@ -37,10 +40,7 @@ pub enum Value<'a> {
 /// Space that is used again from record to record.
 #[derive(Default)]
 pub struct Scratch {
-    pub headers: Members,
-    pub logs: Members,
-    pub shapes: Shapes,
-    /// For objects below these.
+    /// For objects below `headers` and `logs`.
     pub spare: Vec<Members>,
     /// Filled templates and decoded strings.
     pub made: Vec<u8>,
@@ -97,15 +97,15 @@ impl Scratch {
 
     /// A member of `logs` by exact name; else a path below `logs`; else one of `headers`; else Kafka's.
     pub fn field<'a>(&mut self, facts: &Facts<'a>, field: &'a Field) -> Value<'a> {
-        let text = facts.text.as_bytes();
-        if let Some(member) = self.logs.get(text, field.name.text.as_bytes(), field.name.hash) {
+        let text = facts.text;
+        if let Some(member) = facts.logs.get(text, field.name.text.as_bytes(), field.name.hash) {
             return Value::of(member.kind, member.value(text));
         }
-        if let Some((kind, bytes)) = self.below_logs(text, &field.path) {
+        if let Some((kind, bytes)) = self.below_logs(facts, &field.path) {
             return Value::of(kind, bytes);
         }
         if let Some(name) = &field.header
-            && let Some(member) = self.headers.get(text, name.text.as_bytes(), name.hash)
+            && let Some(member) = facts.headers.get(text, name.text.as_bytes(), name.hash)
         {
             return Value::of(member.kind, member.value(text));
         }
@@ -122,10 +122,10 @@ impl Scratch {
     }
 
     /// What stands at a path below `logs`; `None`: absent (null is there).
-    pub fn below_logs<'a>(&mut self, text: &'a [u8], path: &[Name]) -> Option<(Kind, &'a [u8])> {
+    pub fn below_logs<'a>(&mut self, facts: &Facts<'a>, path: &[Name]) -> Option<(Kind, &'a [u8])> {
         let (first, rest) = path.split_first()?;
-        let member = self.logs.get(text, first.text.as_bytes(), first.hash)?;
-        let (kind, bytes) = (member.kind, member.value(text));
+        let member = facts.logs.get(facts.text, first.text.as_bytes(), first.hash)?;
+        let (kind, bytes) = (member.kind, member.value(facts.text));
         self.below(kind, bytes, rest)
     }
 

@@ -1,7 +1,6 @@
 //! The members of one JSON object as places in its text: found once, looked up by name many times.
 
 use super::json_text;
-use super::names::{self, NameClass};
 
 /// What a JSON value is, as far as its first scan can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +32,7 @@ pub struct Member {
     /// [`name_hash`] of the decoded name.
     pub hash: u32,
     pub kind: Kind,
-    /// Of the name, where a [`Shape`] knew it.
-    pub class: Option<NameClass>,
-    /// The name had escapes: its place is in [`Members::decoded`], not in the text.
+    /// The name's place is in [`Members::decoded`], not in the text.
     pub name_decoded: bool,
 }
 
@@ -53,8 +50,11 @@ pub struct Members {
     pub list: Vec<Member>,
     /// The members' hashes, side by side to be searched quickly.
     hashes: Vec<u32>,
-    /// Names that had escapes, one after the other.
+    /// Names that had escapes or are known beforehand, one after the other.
     decoded: Vec<u8>,
+    /// Where a hash stands by its lowest byte: the member's number from 1 on, 0 for none. Empty unless all names are known
+    /// beforehand.
+    table: Vec<u8>,
     /// One bit per hash seen, so that most new names need no search.
     seen: [u64; 8],
     /// Two names may be equal but for case.
@@ -63,10 +63,10 @@ pub struct Members {
 
 /// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
 const SEARCHED_MEMBERS_MAX: usize = 128;
+/// Several members share a place of the table.
+const SHARED: u8 = u8::MAX;
 /// Space for more is given back before the next object.
 const KEPT_MEMBERS_MAX: usize = 4096;
-/// Names of a shape beyond this are not learnt.
-const SHAPE_BYTES_MAX: usize = 8192;
 
 impl Members {
     pub fn clear(&mut self) {
@@ -91,6 +91,18 @@ impl Members {
 
     #[inline]
     pub fn get(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
+        match self.table.get(hash as usize & 0xFF) {
+            Some(0) => None,
+            Some(&number) if number != SHARED => {
+                let member = &self.list[usize::from(number) - 1];
+                (member.hash == hash && self.name(text, member) == name).then_some(member)
+            }
+            _ => self.search(text, name, hash),
+        }
+    }
+
+    #[inline]
+    fn search(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
         let mut from = 0;
         for chunk in self.hashes.chunks(8) {
             // Without an early way out, so that the comparisons are made side by side.
@@ -121,22 +133,22 @@ impl Members {
             return;
         }
         self.seen[word] |= bit;
-        self.push_new(member);
-    }
-
-    /// Takes in a member whose hash is set and whose name is known to be new.
-    #[inline]
-    pub fn push_new(&mut self, member: Member) {
         self.hashes.push(member.hash);
         self.list.push(member);
     }
 
-    /// After members of a shape, before others: makes up for what the shape spared.
-    pub fn leave(&mut self, shape: &Shape) {
-        self.case_doubt = shape.case_doubt;
-        for hash in &self.hashes {
-            self.seen[(hash >> 29) as usize] |= 1u64 << ((hash >> 23) & 63);
+    /// The same names at the same places, for texts that will have them too.
+    pub fn known(&self, text: &[u8]) -> Members {
+        let mut known = Members { hashes: self.hashes.clone(), table: vec![0; 256], ..Members::default() };
+        for (number, member) in (1..).zip(&self.list) {
+            let place = &mut known.table[member.hash as usize & 0xFF];
+            *place = if *place == 0 { u8::try_from(number).unwrap_or(SHARED) } else { SHARED };
+            let name_at = known.decoded.len() as u32;
+            known.decoded.extend_from_slice(self.name(text, member));
+            let name_end = known.decoded.len() as u32;
+            known.list.push(Member { name_at, name_end, name_decoded: true, ..*member });
         }
+        known
     }
 
     /// Ends the object.
@@ -186,86 +198,6 @@ impl Members {
         });
         self.hashes.clear();
         self.hashes.extend(self.list.iter().map(|member| member.hash));
-    }
-}
-
-/// The names of an object seen before, in their order: most records repeat them, and then a name need only be compared.
-#[derive(Debug, Default)]
-pub struct Shape {
-    /// `"name":` of each member, one after the other.
-    literals: Vec<u8>,
-    members: Vec<KnownMember>,
-    case_doubt: bool,
-    /// Objects since the last one of this shape.
-    misses: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct KnownMember {
-    /// Where its literal ends.
-    end: usize,
-    hash: u32,
-    class: NameClass,
-}
-
-impl Shape {
-    /// The literals with their hashes and classes.
-    #[inline]
-    pub fn names(&self) -> impl Iterator<Item = (&[u8], u32, NameClass)> {
-        let mut from = 0;
-        self.members.iter().map(move |known| {
-            let literal = &self.literals[from..known.end];
-            from = known.end;
-            (literal, known.hash, known.class)
-        })
-    }
-
-    pub fn hit(&mut self, members: &mut Members) {
-        members.case_doubt = self.case_doubt;
-        self.misses = 0;
-    }
-
-    /// The object was another one: learnt at once at first, then ever more rarely while no two are alike.
-    pub fn miss(&mut self, text: &[u8], members: &Members) {
-        self.misses += 1;
-        if !self.misses.is_power_of_two() || members.list.len() >= SEARCHED_MEMBERS_MAX {
-            return;
-        }
-        self.literals.clear();
-        self.members.clear();
-        self.case_doubt = members.case_doubt;
-        for member in &members.list {
-            let (at, end) = (member.name_at as usize, member.name_end as usize);
-            if member.name_decoded
-                || text.get(end + 1) != Some(&b':')
-                || self.literals.len() + end - at > SHAPE_BYTES_MAX
-            {
-                return;
-            }
-            self.literals.extend_from_slice(&text[at - 1..end + 2]);
-            let class = names::class(&text[at..end]);
-            self.members.push(KnownMember { end: self.literals.len(), hash: member.hash, class });
-        }
-    }
-}
-
-/// Shapes by the record's headers, which name the log.
-#[derive(Debug)]
-pub struct Shapes {
-    slots: Vec<Shape>,
-}
-
-impl Default for Shapes {
-    fn default() -> Shapes {
-        Shapes { slots: std::iter::repeat_with(Shape::default).take(64).collect() }
-    }
-}
-
-impl Shapes {
-    /// The shape that records with these headers had last.
-    pub fn of(&mut self, headers: &[u8]) -> &mut Shape {
-        let slot = name_hash(headers) as usize % self.slots.len();
-        &mut self.slots[slot]
     }
 }
 

@@ -5,6 +5,7 @@ pub mod comment_json;
 mod decimal;
 mod entry;
 mod filter;
+mod heading;
 mod json_text;
 mod lane;
 mod line;
@@ -20,9 +21,13 @@ mod remarks;
 mod scanner;
 #[cfg(test)]
 mod scanner_tests;
+mod scanner_wide;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
+mod shape;
+#[cfg(test)]
+mod shape_tests;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -36,10 +41,11 @@ pub use unpack::{Unpacked, Unpacker};
 
 use crate::flow::record::Record;
 use crate::flow::tally::Code;
-use entry::Name;
+use heading::{Heading, Reading};
 use lookup::{Facts, Scratch, Value};
-use members::{Kind, name_hash};
-use program::{Chosen, Project};
+use program::{Chosen, ChosenNames, Project};
+use scanner_wide::Width;
+use shape::{Shape, Shapes};
 
 /// Why a record is parked: the stable code, and a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,18 +71,18 @@ pub enum Stop {
 
 /// Characters of an id, and of `log_name`.
 const ID_CHARACTERS_MAX: usize = 128;
+const BOM: &[u8] = b"\xef\xbb\xbf";
 const DEPTH_MAX: usize = 64;
 /// Scratch space beyond this is given back before the next record.
 const KEPT_BYTES_MAX: usize = 1 << 16;
 
-/// One per reader thread: the options and all scratch space, so that a record needs no allocation.
+/// One per reader thread: the options, the shapes met and all scratch space, so that a record needs no allocation.
 pub struct Transformer {
     options: Options,
+    /// `None`: every record is read in the general way.
+    shapes: Option<Shapes>,
     scratch: Scratch,
-    log_name: String,
-    event_name: String,
-    log_name_key: Name,
-    app_id_key: Name,
+    reading: Reading,
 }
 
 /// A record that has a name, a route and its ids: only its line is still to be written (see [`Ready::emit`]).
@@ -84,11 +90,11 @@ pub struct Ready<'a> {
     options: &'a Options,
     scratch: &'a mut Scratch,
     facts: Facts<'a>,
+    shape: Option<&'a Shape>,
     project: &'a Project,
     chosen: &'a Chosen,
     log_name: &'a str,
-    event_name: &'a str,
-    legal_event_name: bool,
+    names: &'a ChosenNames,
     account_id: Value<'a>,
     distinct_id: Value<'a>,
     k: u32,
@@ -97,15 +103,34 @@ pub struct Ready<'a> {
     made: usize,
 }
 
+/// How records are read. The results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Known shapes, with the best instructions that the CPU has.
+    Best,
+    /// Known shapes, with what every CPU has.
+    Portable,
+    /// Each record as if it were the first.
+    General,
+}
+
 impl Transformer {
     pub fn new(options: Options) -> Transformer {
+        Transformer::with(options, Way::Best)
+    }
+
+    /// For tests and measurements.
+    pub fn with(options: Options, way: Way) -> Transformer {
+        let width = match way {
+            Way::Best => Some(Width::detect()),
+            Way::Portable => Some(Width::WORDS),
+            Way::General => None,
+        };
         Transformer {
             options,
+            shapes: width.map(Shapes::new),
             scratch: Scratch::default(),
-            log_name: String::new(),
-            event_name: String::new(),
-            log_name_key: Name::new("log_name"),
-            app_id_key: Name::new("app_id"),
+            reading: Reading::default(),
         }
     }
 
@@ -134,36 +159,29 @@ impl Transformer {
         k: u32,
         now_ms: i64,
     ) -> Result<Option<Ready<'a>>, Parked> {
-        let Transformer { options, scratch, log_name, event_name, log_name_key, app_id_key } = self;
+        let Transformer { options, shapes, scratch, reading } = self;
         scratch.made.clear();
         scratch.made.shrink_to(KEPT_BYTES_MAX);
-        let (text, logs) = check_text(piece, scratch)?;
-        let facts = Facts { record, text };
-        let log_name = read_log_name(text, scratch, log_name_key, log_name)?;
-        let project = read_project(text, scratch, app_id_key, program)?;
-        let named = project.named(log_name.as_bytes(), name_hash(log_name.as_bytes()));
-        match (named, options.unknown_log_name) {
-            (None, UnknownLog::Park) => {
-                return parked(Code::E20_UNKNOWN_LOG, format!("no entry for the log_name {log_name:?}"));
+        let text = piece.strip_prefix(BOM).unwrap_or(piece);
+        let place = shapes.as_mut().map(|shapes| shapes.find(program, text));
+        let (facts, heading, shape) = match (shapes, place) {
+            (Some(shapes), Some(Ok(place))) => {
+                let shape = shapes.get(place);
+                let facts = Facts { record, text, headers: shape.headers(), logs: shape.logs() };
+                (facts, shape.heading(), Some(shape))
             }
-            (None, UnknownLog::Drop) => return Ok(None),
-            _ => {}
-        }
-        let chosen = &project.entries[named.unwrap_or(project.any)];
-        let (event_name, legal_event_name, dropped) = match &chosen.names {
-            Some(names) => (&names.event_name[..], names.legal, names.dropped),
-            None => {
-                let event_name = resolve_event_name(chosen, log_name, event_name);
-                let dropped = project.filter.drops_name(log_name, event_name);
-                (event_name, names::is_legal(event_name.as_bytes()), dropped)
+            (shapes, place) => {
+                let read = reading.read(options, program, record, piece, scratch)?;
+                let Some((facts, heading)) = read else { return Ok(None) };
+                if let (Some(shapes), Some(Err(place))) = (shapes, place) {
+                    shapes.learn(place, program, &facts, &heading);
+                }
+                (facts, heading, None)
             }
         };
-        if dropped {
-            return Ok(None);
-        }
-        if logs != Some(Kind::Object) {
-            return parked(Code::E11_LOGS, "\"logs\" is absent or no object".into());
-        }
+        let Heading { log_name, names, .. } = heading;
+        let project = program.project(heading.project);
+        let chosen = &project.entries[heading.entry];
         if project.filter.drops_fields(log_name, &facts, scratch) {
             return Ok(None);
         }
@@ -173,11 +191,11 @@ impl Transformer {
             options,
             scratch,
             facts,
+            shape,
             project,
             chosen,
             log_name,
-            event_name,
-            legal_event_name,
+            names,
             account_id,
             distinct_id,
             k,
@@ -199,97 +217,11 @@ impl Ready<'_> {
 
     /// As resolved; "" never.
     pub fn event_name(&self) -> &str {
-        self.event_name
+        &self.names.event_name
     }
 
     pub fn lane(&mut self, rule: &LaneRule) -> u32 {
-        rule.of_text(self.facts.record, self.facts.text.as_bytes(), self.scratch)
-    }
-}
-
-/// Steps 4 to 8: the text without its BOM, and what `logs` is.
-fn check_text<'a>(piece: &'a [u8], scratch: &mut Scratch) -> Result<(&'a str, Option<Kind>), Parked> {
-    let Ok(text) = simdutf8::basic::from_utf8(piece) else {
-        let at = std::str::from_utf8(piece).map_or_else(|error| error.valid_up_to(), str::len);
-        return parked(Code::E04_UTF8, format!("byte {at} is not UTF-8"));
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let Scratch { headers, logs, shapes, .. } = scratch;
-    let scan = scanner::scan(text.as_bytes(), headers, logs, shapes);
-    let scan = match scan {
-        Ok(scan) => scan,
-        Err(fault) => return parked(Code::E05_JSON, format!("byte {}: {}", fault.at, fault.what)),
-    };
-    if scan.depth > DEPTH_MAX {
-        return parked(Code::E06_DEPTH, format!("{} levels of nesting, {DEPTH_MAX} are allowed", scan.depth));
-    }
-    if scan.root != Kind::Object {
-        return parked(Code::E07_ROOT, "the value is JSON but no object".into());
-    }
-    if scan.headers != Some(Kind::Object) {
-        return parked(Code::E08_HEADERS, "\"headers\" is absent or no object".into());
-    }
-    Ok((text, scan.logs))
-}
-
-/// Step 9.
-fn read_log_name<'a>(text: &'a str, scratch: &Scratch, key: &Name, decoded: &'a mut String) -> Result<&'a str, Parked> {
-    let member = scratch.headers.get(text.as_bytes(), key.text.as_bytes(), key.hash);
-    let content = |member: &members::Member| member.at as usize + 1..member.end as usize - 1;
-    let log_name = match member {
-        Some(member) if member.kind == Kind::String => &text[content(member)],
-        Some(member) if member.kind == Kind::Escaped => {
-            let mut bytes = std::mem::take(decoded).into_bytes();
-            bytes.clear();
-            json_text::decode(&text.as_bytes()[content(member)], &mut bytes);
-            *decoded = String::from_utf8(bytes).unwrap_or_default();
-            decoded
-        }
-        _ => return parked(Code::E09_LOG_NAME, "\"log_name\" is absent or no string".into()),
-    };
-    if log_name.is_empty() || is_longer(log_name.as_bytes(), ID_CHARACTERS_MAX) {
-        let detail = format!("\"log_name\" has not 1 to {ID_CHARACTERS_MAX} characters");
-        return parked(Code::E09_LOG_NAME, detail);
-    }
-    Ok(log_name)
-}
-
-/// Step 10.
-fn read_project<'a>(
-    text: &str,
-    scratch: &mut Scratch,
-    key: &Name,
-    program: &'a Program,
-) -> Result<&'a Project, Parked> {
-    let text = text.as_bytes();
-    let Some(member) = scratch.headers.get(text, key.text.as_bytes(), key.hash) else {
-        return parked(Code::E10_APP_ID, "\"app_id\" is absent".into());
-    };
-    let (kind, bytes) = (member.kind, member.value(text));
-    let value = scratch.decoded(Value::of(kind, bytes));
-    let app_id = match kind {
-        Kind::Integer => Some(bytes),
-        _ => scratch.text(&value),
-    };
-    match app_id.and_then(|app_id| program.project(app_id)) {
-        Some(project) => Ok(project),
-        None => {
-            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]);
-            parked(Code::E10_APP_ID, format!("\"app_id\" {shown} names no loaded settings"))
-        }
-    }
-}
-
-/// Where the name depends on the record's own.
-fn resolve_event_name<'a>(chosen: &'a Chosen, log_name: &str, made: &'a mut String) -> &'a str {
-    match &chosen.entry.event_name {
-        Some(event_name) => event_name,
-        None => {
-            made.clear();
-            made.push_str("t_");
-            made.push_str(log_name);
-            made
-        }
+        rule.of_text(&self.facts, self.scratch)
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Out<'a> {
     pub fn put(&mut self, part: &[u8]) {
         match self.bytes.get_mut(self.len..self.len + part.len()) {
             Some(room) => {
-                room.copy_from_slice(part);
+                copy(room, part);
                 self.len += part.len();
             }
             None => self.full = true,
@@ -49,5 +49,25 @@ impl<'a> Out<'a> {
 
     pub fn written(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+/// Copies the usual short stretches without a call: two moves that overlap in the middle.
+#[inline]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        4..8 => ends::<4>(to, from),
+        8..16 => ends::<8>(to, from),
+        16..=32 => ends::<16>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+#[inline(always)]
+fn ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        to[..N].copy_from_slice(first);
+        let at = to.len() - N;
+        to[at..].copy_from_slice(last);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::{Entry, Names};
 use super::filter::Filter;
@@ -10,11 +11,23 @@ use super::{names, settings};
 use crate::flow::problem::Problem;
 
 /// Immutable: a reload makes a new one.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Program {
     /// What is odd and yet accepted, to be logged once.
     pub warnings: Vec<Problem>,
     projects: Vec<Project>,
+    pub(super) stamp: Stamp,
+}
+
+/// Tells a program from all others of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp(u64);
+
+impl PartialEq for Program {
+    /// By what they say.
+    fn eq(&self, other: &Program) -> bool {
+        (&self.warnings, &self.projects) == (&other.warnings, &other.projects)
+    }
 }
 
 /// The settings of one `app_id`.
@@ -37,7 +50,7 @@ pub struct Chosen {
     pub names: Option<ChosenNames>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChosenNames {
     pub event_name: String,
     /// Fit for `#event_name`.
@@ -77,11 +90,23 @@ impl Program {
             };
             projects.push(Project::new(app_id, entries, filter));
         }
-        if problems.is_empty() { Ok(Program { warnings, projects }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Program { warnings, projects, stamp: Stamp::new() }) } else { Err(problems) }
     }
 
-    pub(super) fn project(&self, app_id: &[u8]) -> Option<&Project> {
-        self.projects.iter().find(|project| project.app_id.as_bytes() == app_id)
+    /// The place of an `app_id`.
+    pub(super) fn find(&self, app_id: &[u8]) -> Option<usize> {
+        self.projects.iter().position(|project| project.app_id.as_bytes() == app_id)
+    }
+
+    pub(super) fn project(&self, place: usize) -> &Project {
+        &self.projects[place]
+    }
+}
+
+impl Stamp {
+    fn new() -> Stamp {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Stamp(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 

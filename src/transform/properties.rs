@@ -1,18 +1,19 @@
 //! Step 21: the members of `logs` that become properties, and the `#` keys that stand among them.
 
 use super::decimal;
-use super::entry::{Cast, EventType, Property};
+use super::entry::{Cast, Entry, EventType, Property};
 use super::json_text::put_string;
 use super::lookup::{Digits, Facts, Scratch, Value};
-use super::members::{Kind, Member, Members};
+use super::members::{Kind, Member};
 use super::names::{self, NameClass, PRESETS};
 use super::nested;
-use super::program::Chosen;
 use super::remarks::Remarks;
-use super::{Options, Out, Parked};
+use super::shape::Shape;
+use super::{Options, Out, Parked, Ready};
 use crate::flow::tally::{Code, Remark};
 
-const STRING_BYTES_MAX: usize = 2048;
+/// Strings beyond this are remarked.
+pub const STRING_BYTES_MAX: usize = 2048;
 const LIST_MEMBERS_MAX: usize = 500;
 const LIST_STRING_BYTES_MAX: usize = 255;
 const OBJECT_MEMBERS_MAX: usize = 100;
@@ -20,18 +21,23 @@ const OBJECT_MEMBERS_MAX: usize = 100;
 /// The work on one record's properties. What is copied as it stands is gathered into runs, so that most records are
 /// one copy.
 pub struct Properties<'r, 'o, 'a> {
-    pub options: &'a Options,
-    pub chosen: &'a Chosen,
-    pub facts: Facts<'a>,
-    pub scratch: &'r mut Scratch,
-    pub out: &'r mut Out<'o>,
-    pub remarks: &'r mut Remarks,
-    /// The event type asks nothing of values: most are copied as they stand.
-    plain: bool,
+    options: &'a Options,
+    entry: &'a Entry,
+    facts: Facts<'a>,
+    shape: Option<&'a Shape>,
+    scratch: &'r mut Scratch,
+    out: &'r mut Out<'o>,
+    remarks: &'r mut Remarks,
+    /// Values of the `#` keys that stand among the properties.
+    keys: [Value<'a>; PRESETS.len()],
+    /// One bit for each key that took a member's place.
+    placed: u32,
     /// Written so far, the run not yet copied included.
     count: usize,
     /// Bytes of the text still to be copied, from a name's quote to the end of a value.
     run: std::ops::Range<usize>,
+    /// Names in lower case, where two may be equal but for case.
+    kept: Vec<Vec<u8>>,
 }
 
 /// How a cast has a value written.
@@ -44,17 +50,24 @@ enum Form {
 }
 
 impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
-    pub fn new(
-        options: &'a Options,
-        chosen: &'a Chosen,
-        facts: Facts<'a>,
-        scratch: &'r mut Scratch,
-        out: &'r mut Out<'o>,
-        remarks: &'r mut Remarks,
-    ) -> Properties<'r, 'o, 'a> {
-        let kind = chosen.entry.event_type;
-        let plain = kind.is_track() || matches!(kind, EventType::UserSet | EventType::UserSetOnce);
-        Properties { options, chosen, facts, scratch, out, remarks, plain, count: 0, run: 0..0 }
+    pub fn new(ready: &'r mut Ready<'a>, out: &'r mut Out<'o>, remarks: &'r mut Remarks) -> Properties<'r, 'o, 'a> {
+        let Ready { options, chosen, facts, shape, ref mut scratch, .. } = *ready;
+        let keys = [Value::Missing; PRESETS.len()];
+        let entry = &chosen.entry;
+        Properties {
+            options,
+            entry,
+            facts,
+            shape,
+            scratch,
+            out,
+            remarks,
+            keys,
+            placed: 0,
+            count: 0,
+            run: 0..0,
+            kept: Vec::new(),
+        }
     }
 
     /// Writes the object; how many properties stand in it.
@@ -63,64 +76,92 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     /// E19_BAD_PROPERTY.
     pub fn write(mut self) -> Result<usize, Parked> {
         self.out.put(b"{");
-        if self.chosen.entry.event_type != EventType::UserDel {
-            let mut keys = [Value::Missing; PRESETS.len()];
-            for (value, key) in keys.iter_mut().zip(&self.chosen.entry.properties) {
+        if self.entry.event_type != EventType::UserDel {
+            for (value, key) in self.keys.iter_mut().zip(&self.entry.properties) {
                 let resolved = self.scratch.resolve(&self.facts, &key.source);
                 *value = self.scratch.decoded(resolved);
             }
-            let members = std::mem::take(&mut self.scratch.logs);
-            let written = self.all(&members, &keys);
-            self.scratch.logs = members;
-            written?;
+            self.all()?;
         }
         self.out.put(b"}");
         Ok(self.count)
     }
 
-    fn all(&mut self, members: &Members, keys: &[Value<'a>]) -> Result<(), Parked> {
-        let entry = &self.chosen.entry;
-        let mut placed = 0u32;
-        let mut kept = Vec::new();
-        for member in &members.list {
-            let name = members.name(self.facts.text.as_bytes(), member);
-            let rule = if entry.rules.is_empty() { None } else { entry.rules.get(name, member.hash) };
-            let rule = rule.copied().unwrap_or_default();
-            if rule.exclude {
-                continue;
-            }
-            let before = self.count;
-            match rule.property.map(usize::from).filter(|&i| keys[i] != Value::Missing) {
-                Some(i) => {
-                    placed |= 1 << i;
-                    self.key(&entry.properties[i], keys[i]);
+    fn all(&mut self) -> Result<(), Parked> {
+        let members = &self.facts.logs.list;
+        match self.shape {
+            Some(shape) => {
+                let mut from = 0;
+                let mut special = shape.special();
+                while from < members.len() {
+                    let at = (special.trailing_zeros() as usize).min(members.len());
+                    self.neighbours(shape, from..at);
+                    if let Some(member) = members.get(at) {
+                        self.named(member)?;
+                    }
+                    from = at + 1;
+                    special &= special.wrapping_sub(1);
                 }
-                None => self.member(name, member, rule.cast)?,
             }
-            if members.case_doubt && self.count > before {
-                kept.push(name.to_ascii_lowercase());
-            }
+            None => members.iter().try_for_each(|member| self.named(member))?,
         }
-        for (i, key) in entry.properties.iter().enumerate() {
-            if placed & 1 << i == 0 && keys[i] != Value::Missing {
-                self.key(key, keys[i]);
+        for (i, key) in self.entry.properties.iter().enumerate() {
+            if self.placed & 1 << i == 0 && self.keys[i] != Value::Missing {
+                self.key(key, self.keys[i]);
             }
         }
         self.copy_run();
-        let names = kept.len();
-        kept.sort_unstable();
-        kept.dedup();
-        self.remarks.add(Remark::PropCaseClash, (names - kept.len()) as u64);
+        let names = self.kept.len();
+        self.kept.sort_unstable();
+        self.kept.dedup();
+        self.remarks.add(Remark::PropCaseClash, (names - self.kept.len()) as u64);
+        Ok(())
+    }
+
+    /// Members that a shape knows to be copied as they stand.
+    fn neighbours(&mut self, shape: &Shape, members: std::ops::Range<usize>) {
+        if members.is_empty() {
+            return;
+        }
+        self.copy_run();
+        if self.count > 0 {
+            self.out.put(b",");
+        }
+        self.count += members.len();
+        self.out.put(shape.run(self.facts.text, members));
+    }
+
+    /// A member, unless the settings leave it out or put a key in its place.
+    #[inline]
+    fn named(&mut self, member: &Member) -> Result<(), Parked> {
+        let Facts { text, logs, .. } = self.facts;
+        let name = logs.name(text, member);
+        let rule = if self.entry.rules.is_empty() { None } else { self.entry.rules.get(name, member.hash) };
+        let rule = rule.copied().unwrap_or_default();
+        if rule.exclude {
+            return Ok(());
+        }
+        let before = self.count;
+        match rule.property.map(usize::from).filter(|&i| self.keys[i] != Value::Missing) {
+            Some(i) => {
+                self.placed |= 1 << i;
+                self.key(&self.entry.properties[i], self.keys[i]);
+            }
+            None => self.member(name, member, rule.cast)?,
+        }
+        if logs.case_doubt && self.count > before {
+            self.kept.push(name.to_ascii_lowercase());
+        }
         Ok(())
     }
 
     #[inline]
     fn member(&mut self, name: &[u8], member: &Member, cast: Option<Cast>) -> Result<(), Parked> {
-        if member.kind == Kind::Null && self.chosen.entry.event_type != EventType::UserUnset {
+        if member.kind == Kind::Null && self.entry.event_type != EventType::UserUnset {
             self.remarks.add(Remark::PropNull, 1);
             return Ok(());
         }
-        match member.class.unwrap_or_else(|| names::class(name)) {
+        match names::class(name) {
             NameClass::Property => {}
             NameClass::TopLevel => return Ok(()),
             NameClass::Bad if self.options.fail_bad_property => {
@@ -132,8 +173,8 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
                 return Ok(());
             }
         }
-        if !(self.plain && cast.is_none() && self.stays(member)) {
-            let value = Value::as_it_is(member.kind, member.value(self.facts.text.as_bytes()));
+        if !(self.entry.event_type.keeps_values() && cast.is_none() && self.stays(member)) {
+            let value = Value::as_it_is(member.kind, member.value(self.facts.text));
             self.property(name, value, cast);
         }
         Ok(())
@@ -151,7 +192,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             Kind::String if end - at - 2 <= STRING_BYTES_MAX => {}
             Kind::Integer if end - at <= 15 => {}
             Kind::Integer | Kind::Decimal | Kind::Exponent => {
-                if decimal::is_out_of_range(member.value(self.facts.text.as_bytes())) {
+                if decimal::is_out_of_range(member.value(self.facts.text)) {
                     self.remarks.add(Remark::NumOutOfRange, 1);
                 }
             }
@@ -172,7 +213,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     }
 
     fn copy_run(&mut self) {
-        self.out.put(&self.facts.text.as_bytes()[self.run.clone()]);
+        self.out.put(&self.facts.text[self.run.clone()]);
         self.run = 0..0;
     }
 
@@ -188,7 +229,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             self.remarks.add(Remark::PropBadCast, 1);
             return self.scratch.made.truncate(made);
         };
-        let fits = match self.chosen.entry.event_type {
+        let fits = match self.entry.event_type {
             EventType::UserAdd => {
                 form == Form::Number || form == Form::Same && matches!(value, Value::Number(_) | Value::Whole(_))
             }
@@ -206,7 +247,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         self.count += 1;
         put_string(self.out, name);
         self.out.put(b":");
-        if self.chosen.entry.event_type == EventType::UserUnset {
+        if self.entry.event_type == EventType::UserUnset {
             self.out.put(b"0");
         } else {
             self.value(&value, form);

@@ -3,7 +3,7 @@
 //! No recursion: the open objects and lists are bits on a stack, so that no input overflows the thread's own.
 
 use super::json_text::{self, next_special};
-use super::members::{Kind, Member, Members, Shape, Shapes};
+use super::members::{Kind, Member, Members};
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +31,15 @@ pub struct Token {
 }
 
 /// Checks the whole text. If the root is an object, `headers` and `logs` are filled from its members of these names
-/// (the last one counts) where those are objects. `shapes` only makes it faster.
-pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members, shapes: &mut Shapes) -> Result<Scan, Fault> {
+/// (the last one counts) where those are objects.
+pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members) -> Result<Scan, Fault> {
     let mut scanner = Scanner { text, deepest: 0 };
     headers.clear();
     logs.clear();
     let at = scanner.blank(0);
     let mut scan = Scan { root: Kind::Object, headers: None, logs: None, depth: 0 };
     let end = if scanner.byte(at) == b'{' {
-        scanner.root(at, &mut scan, headers, logs, shapes)?
+        scanner.root(at, &mut scan, headers, logs)?
     } else {
         let token = scanner.value(at, 0)?;
         scan.root = token.kind;
@@ -65,6 +65,12 @@ pub fn value(text: &[u8], at: usize) -> Result<(usize, Token), Fault> {
     scanner.value(at, 0).map(|token| (at, token))
 }
 
+/// The value that begins right at `at`; `None` if it is not legal or has more than `levels` of objects and lists.
+pub fn value_at(text: &[u8], at: usize, levels: usize) -> Option<Token> {
+    let mut scanner = Scanner { text, deepest: 0 };
+    scanner.value(at, 0).ok().filter(|_| scanner.deepest <= levels)
+}
+
 /// The first byte at or after `at` that is no white space.
 pub fn blank(text: &[u8], at: usize) -> usize {
     Scanner { text, deepest: 0 }.blank(at)
@@ -76,16 +82,8 @@ struct Scanner<'t> {
 }
 
 impl Scanner<'_> {
-    fn root(
-        &mut self,
-        at: usize,
-        scan: &mut Scan,
-        headers: &mut Members,
-        logs: &mut Members,
-        shapes: &mut Shapes,
-    ) -> Result<usize, Fault> {
+    fn root(&mut self, at: usize, scan: &mut Scan, headers: &mut Members, logs: &mut Members) -> Result<usize, Fault> {
         self.deepest = 1;
-        let mut headers_bytes = &b""[..];
         let mut at = self.blank(at + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
@@ -103,13 +101,11 @@ impl Scanner<'_> {
             let end = match name {
                 b"headers" if object => {
                     scan.headers = Some(Kind::Object);
-                    let end = self.members(value_at, 2, headers)?;
-                    headers_bytes = &self.text[value_at..end];
-                    end
+                    self.members(value_at, 2, headers)?
                 }
                 b"logs" if object => {
                     scan.logs = Some(Kind::Object);
-                    self.shaped_members(value_at, 2, logs, shapes.of(headers_bytes))?
+                    self.members(value_at, 2, logs)?
                 }
                 other => {
                     let token = self.value(value_at, 1)?;
@@ -131,61 +127,10 @@ impl Scanner<'_> {
     fn members(&mut self, at: usize, depth: usize, into: &mut Members) -> Result<usize, Fault> {
         self.deepest = self.deepest.max(depth);
         into.clear();
-        let at = self.blank(at + 1);
-        if self.byte(at) == b'}' { Ok(at + 1) } else { self.more_members(at, depth, into) }
-    }
-
-    /// The same, with the names foreseen: as long as the object keeps to the shape they are not read, only compared.
-    fn shaped_members(
-        &mut self,
-        at: usize,
-        depth: usize,
-        into: &mut Members,
-        shape: &mut Shape,
-    ) -> Result<usize, Fault> {
-        self.deepest = self.deepest.max(depth);
-        into.clear();
         let mut at = self.blank(at + 1);
         if self.byte(at) == b'}' {
             return Ok(at + 1);
         }
-        let mut ended = None;
-        for (literal, hash, class) in shape.names() {
-            let text = self.text;
-            if !text.get(at..at + literal.len()).is_some_and(|next| same(next, literal)) {
-                break;
-            }
-            let value_at = self.blank(at + literal.len());
-            let Token { kind, end } = self.value(value_at, depth)?;
-            into.push_new(Member {
-                name_at: at as u32 + 1,
-                name_end: (at + literal.len()) as u32 - 2,
-                at: value_at as u32,
-                end: end as u32,
-                hash,
-                kind,
-                class: Some(class),
-                name_decoded: false,
-            });
-            match self.next(end, b'}')? {
-                Some(next) => at = next,
-                None => {
-                    ended = Some(self.blank(end) + 1);
-                    break;
-                }
-            }
-        }
-        if let Some(end) = ended {
-            shape.hit(into);
-            return Ok(end);
-        }
-        into.leave(shape);
-        let end = self.more_members(at, depth, into)?;
-        shape.miss(self.text, into);
-        Ok(end)
-    }
-
-    fn more_members(&mut self, mut at: usize, depth: usize, into: &mut Members) -> Result<usize, Fault> {
         loop {
             let (name_at, name_end, escaped, value_at) = self.name(at)?;
             let Token { kind, end } = self.value(value_at, depth)?;
@@ -196,7 +141,6 @@ impl Scanner<'_> {
                 end: end as u32,
                 hash: 0,
                 kind,
-                class: None,
                 name_decoded: false,
             };
             into.push(self.text, member, escaped);
@@ -405,25 +349,6 @@ impl Scanner<'_> {
     #[inline]
     fn byte(&self, at: usize) -> u8 {
         self.text.get(at).copied().unwrap_or(0)
-    }
-}
-
-/// Equality of two stretches of one length, without a call for the usual short ones.
-#[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let eight = |part: Option<&[u8; 8]>| part.map(|bytes| u64::from_le_bytes(*bytes));
-    let sixteen = |part: Option<&[u8; 16]>| part.map(|bytes| u128::from_le_bytes(*bytes));
-    match a.len() {
-        8..=16 => (eight(a.first_chunk()) == eight(b.first_chunk())) & (eight(a.last_chunk()) == eight(b.last_chunk())),
-        17..=32 => {
-            (sixteen(a.first_chunk()) == sixteen(b.first_chunk()))
-                & (sixteen(a.last_chunk()) == sixteen(b.last_chunk()))
-        }
-        4..=7 => {
-            let four = |part: Option<&[u8; 4]>| part.map(|bytes| u32::from_le_bytes(*bytes));
-            (four(a.first_chunk()) == four(b.first_chunk())) & (four(a.last_chunk()) == four(b.last_chunk()))
-        }
-        _ => a == b,
     }
 }
 

@@ -13,20 +13,20 @@ const NOW_MS: i64 = 1_608_184_360_123;
 
 /// How a record ended.
 #[derive(Debug, PartialEq)]
-enum End {
+pub enum End {
     Line(String, BTreeMap<&'static str, u64>),
     Filtered,
     Parked(Code),
 }
 
-struct Bench {
+pub struct Bench {
     program: Program,
-    options: Options,
+    pub options: Options,
     _dir: TempDir,
 }
 
 impl Bench {
-    fn new(metadata: &str, filter: &str) -> Bench {
+    pub fn new(metadata: &str, filter: &str) -> Bench {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("mthinkingdata:metadata.24.json"), metadata).unwrap();
         fs::write(dir.path().join("mthinkingdata.filter.24.json"), filter).unwrap();
@@ -42,7 +42,7 @@ impl Bench {
         self.run_in(&mut Transformer::new(self.options.clone()), piece, k)
     }
 
-    fn run_in(&self, transformer: &mut Transformer, piece: &[u8], k: u32) -> End {
+    pub fn run_in(&self, transformer: &mut Transformer, piece: &[u8], k: u32) -> End {
         let record = Record {
             topic: "mulog_clean_24",
             partition: 0,

@@ -3,7 +3,7 @@
 use logmill::flow::problem::Problem;
 use logmill::flow::record::Record;
 use logmill::flow::tally::Tally;
-use logmill::transform::{LaneRule, Options, Out, Program, Ready, Stop, Transformer, Unpacker, Verdict};
+use logmill::transform::{LaneRule, Options, Out, Program, Ready, Stop, Transformer, Unpacker, Verdict, Way};
 
 use super::settings::Project;
 use super::{End, Remarks};
@@ -46,7 +46,7 @@ pub struct Fast {
     program: Program,
     max_line_bytes: usize,
     unpacker: Unpacker,
-    transformer: Transformer,
+    transformers: [Transformer; 3],
 }
 
 /// How a piece ended, and the lanes it would take where it got that far.
@@ -59,7 +59,7 @@ impl Fast {
             program,
             max_line_bytes: options.max_line_bytes,
             unpacker: Unpacker::new(options),
-            transformer: Transformer::new(options.clone()),
+            transformers: [Way::Best, Way::Portable, Way::General].map(|way| Transformer::with(options.clone(), way)),
         }
     }
 
@@ -76,14 +76,20 @@ impl Fast {
         };
         let mut ends = Vec::new();
         for (k, piece) in unpacked {
-            ends.push(match self.transformer.read(&self.program, record, piece, k, now_ms) {
-                Verdict::Filtered => (End::Filtered, None),
-                Verdict::Parked(parked) => (End::Parked(parked.code.name()), None),
-                Verdict::Ready(mut ready) => {
-                    let lanes = rules.iter().map(|rule| ready.lane(rule)).collect();
-                    (emit(&mut ready, room, self.max_line_bytes), Some(lanes))
+            let [best, portable, general] = &mut self.transformers;
+            let [best, portable, general] = [best, portable, general].map(|transformer| {
+                match transformer.read(&self.program, record, piece, k, now_ms) {
+                    Verdict::Filtered => (End::Filtered, None),
+                    Verdict::Parked(parked) => (End::Parked(parked.code.name()), None),
+                    Verdict::Ready(mut ready) => {
+                        let lanes: Vec<u32> = rules.iter().map(|rule| ready.lane(rule)).collect();
+                        (emit(&mut ready, room, self.max_line_bytes), Some(lanes))
+                    }
                 }
             });
+            assert_eq!(best, general, "with shapes, then without");
+            assert_eq!(portable, general, "with shapes on any CPU, then without");
+            ends.push(best);
         }
         ends
     }

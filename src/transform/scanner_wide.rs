@@ -1,0 +1,317 @@
+//! A record against a known shape: literals are compared and the ends of scalars found 32 bytes at a time.
+//!
+//! What the CPU offers is asked when the program runs; without AVX2 the same is done in words of 8 bytes.
+
+use super::decimal;
+use super::json_text::HIGHS;
+use super::members::{Kind, Member};
+use super::scanner::{self, Token};
+
+/// Bytes looked at together.
+const WIDTH: usize = 32;
+
+/// A literal of a shape: what stands before a value.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Its first bytes.
+    head: [u8; WIDTH],
+    /// One bit for each byte of `head` that counts.
+    mask: u32,
+    /// What does not fit there.
+    rest: Box<[u8]>,
+}
+
+/// Which instructions find the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Width(Instructions);
+
+#[derive(Debug, Clone, Copy)]
+enum Instructions {
+    Words,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// Where the values of a part of a record ended, and which of them are not simply copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    pub end: usize,
+    /// One bit for each null, list, object, string with escapes or above `string_bytes_max`, number out of range.
+    pub odd: u128,
+}
+
+impl Chunk {
+    pub fn new(literal: &[u8]) -> Chunk {
+        let (first, rest) = literal.split_at(literal.len().min(WIDTH));
+        let mut head = [0; WIDTH];
+        head[..first.len()].copy_from_slice(first);
+        Chunk { head, mask: ((1u64 << first.len()) - 1) as u32, rest: rest.into() }
+    }
+
+    /// The byte after the literal, if that stands at `at`.
+    #[inline(always)]
+    fn after<L: Lanes>(&self, text: &[u8], at: usize) -> Option<usize> {
+        let len = self.mask.count_ones() as usize;
+        let same = match ahead(text, at) {
+            Some(bytes) => L::unlike(bytes, &self.head) & self.mask == 0,
+            None => text.get(at..at + len) == Some(&self.head[..len]),
+        };
+        if !same {
+            return None;
+        }
+        let end = at + len + self.rest.len();
+        (self.rest.is_empty() || text.get(at + len..end) == Some(&self.rest)).then_some(end)
+    }
+}
+
+impl Width {
+    /// What every CPU has.
+    pub const WORDS: Width = Width(Instructions::Words);
+
+    /// The best that this CPU has.
+    pub fn detect() -> Width {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::is_x86_feature_detected as has;
+            if has!("avx2") && has!("bmi1") && has!("bmi2") && has!("popcnt") {
+                return Width(Instructions::Avx2);
+            }
+        }
+        Width::WORDS
+    }
+
+    /// Reads one value behind each literal, from `at` on: its place and kind go into `members`, one for each literal.
+    /// Each value is checked JSON and UTF-8. `None`: the text is another, or not legal.
+    #[inline]
+    pub fn fill(self, text: &[u8], at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
+        match self.0 {
+            Instructions::Words => fill::<Words>(text, at, chunks, members),
+            // SAFETY: `detect` alone makes this value, where the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Instructions::Avx2 => unsafe { avx2::fill(text, at, chunks, members) },
+        }
+    }
+}
+
+/// What is asked of 32 bytes: one bit each, the first byte's lowest.
+trait Lanes {
+    fn unlike(a: &[u8; WIDTH], b: &[u8; WIDTH]) -> u32;
+    /// `"`, `\` and what is below 0x20.
+    fn special(bytes: &[u8; WIDTH]) -> u32;
+    /// Not ASCII.
+    fn high(bytes: &[u8; WIDTH]) -> u32;
+    /// No digit.
+    fn other(bytes: &[u8; WIDTH]) -> u32;
+}
+
+#[inline(always)]
+fn fill<L: Lanes>(text: &[u8], mut at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
+    let mut odd = 0;
+    for (i, (chunk, member)) in chunks.iter().zip(members).enumerate() {
+        at = chunk.after::<L>(text, at)?;
+        let (kind, end) = match quick::<L>(text, at) {
+            Some(found) => found,
+            None => {
+                let (token, is_odd) = any(text, at)?;
+                odd |= u128::from(is_odd) << i;
+                (token.kind, token.end)
+            }
+        };
+        (member.at, member.end, member.kind) = (at as u32, end as u32, kind);
+        at = end;
+    }
+    Some(Filled { end: at, odd })
+}
+
+/// A string without escapes or a whole number, if it is short and more text follows.
+#[inline(always)]
+fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
+    let bytes = ahead(text, at)?;
+    if bytes[0] == b'"' {
+        let stop = (L::special(bytes) & !1).trailing_zeros() as usize;
+        let ascii = L::high(bytes) & ((1u64 << stop) - 1) as u32 == 0;
+        let legal = stop < WIDTH && bytes[stop] == b'"' && (ascii || is_utf8(&bytes[..stop]));
+        return legal.then_some((Kind::String, at + stop + 1));
+    }
+    let minus = usize::from(bytes[0] == b'-');
+    let stop = (L::other(bytes) & !(minus as u32)).trailing_zeros() as usize;
+    // 15 digits at most: what is in range whatever they are.
+    let whole = stop > minus && stop <= 15 && !matches!(bytes[stop], b'.' | b'e' | b'E');
+    let legal = whole && (bytes[minus] != b'0' || stop == minus + 1);
+    legal.then_some((Kind::Integer, at + stop))
+}
+
+/// Any value that is legal, and whether it is odd.
+#[inline(never)]
+fn any(text: &[u8], at: usize) -> Option<(Token, bool)> {
+    let token = scanner::value_at(text, at, super::DEPTH_MAX - 2)?;
+    let bytes = &text[at..token.end];
+    let odd = match token.kind {
+        Kind::Null => true,
+        Kind::True | Kind::False => false,
+        Kind::Integer | Kind::Decimal | Kind::Exponent => decimal::is_out_of_range(bytes),
+        kind => {
+            if !is_utf8(bytes) {
+                return None;
+            }
+            kind != Kind::String || bytes.len() - 2 > super::properties::STRING_BYTES_MAX
+        }
+    };
+    Some((token, odd))
+}
+
+#[inline]
+fn is_utf8(bytes: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
+#[inline(always)]
+fn ahead(text: &[u8], at: usize) -> Option<&[u8; WIDTH]> {
+    text.get(at..)?.first_chunk()
+}
+
+/// Eight bytes at a time, on any CPU.
+struct Words;
+
+impl Words {
+    /// `marks` gives each byte's answer in its high bit.
+    #[inline(always)]
+    fn bits(bytes: &[u8; WIDTH], marks: impl Fn(u64) -> u64) -> u32 {
+        let words = bytes.as_chunks::<8>().0;
+        words.iter().rev().fold(0, |bits, word| {
+            let marks = marks(u64::from_le_bytes(*word)) & HIGHS;
+            // Each product moves one mark to its place in the highest byte; no two meet.
+            bits << 8 | ((marks >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+        })
+    }
+}
+
+/// The high bit of each byte that is not 0.
+#[inline(always)]
+fn filled(word: u64) -> u64 {
+    ((word & !HIGHS) + !HIGHS) | word
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+impl Lanes for Words {
+    #[inline(always)]
+    fn unlike(a: &[u8; WIDTH], b: &[u8; WIDTH]) -> u32 {
+        let mut unlike = *a;
+        unlike.iter_mut().zip(b).for_each(|(a, b)| *a ^= b);
+        Words::bits(&unlike, filled)
+    }
+
+    #[inline(always)]
+    fn special(bytes: &[u8; WIDTH]) -> u32 {
+        Words::bits(bytes, |word| {
+            let control = !(((word & !HIGHS) + ONES * (0x80 - 0x20)) | word);
+            control | !filled(word ^ (ONES * u64::from(b'"'))) | !filled(word ^ (ONES * u64::from(b'\\')))
+        })
+    }
+
+    #[inline(always)]
+    fn high(bytes: &[u8; WIDTH]) -> u32 {
+        Words::bits(bytes, |word| word)
+    }
+
+    #[inline(always)]
+    fn other(bytes: &[u8; WIDTH]) -> u32 {
+        Words::bits(bytes, |word| {
+            // 0 to 9 after the xor.
+            let word = word ^ (ONES * u64::from(b'0'));
+            ((word & !HIGHS) + ONES * (0x80 - 10)) | word
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{Chunk, Filled, Lanes, Member, WIDTH};
+
+    pub struct Avx2;
+
+    /// # Safety
+    /// The CPU has AVX2.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    pub unsafe fn fill(text: &[u8], at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
+        super::fill::<Avx2>(text, at, chunks, members)
+    }
+
+    // SAFETY, of all blocks below: `Avx2` is named in `fill` alone, where the CPU has AVX2; a load reads the 32 bytes
+    // of its array and asks no alignment.
+    #[inline(always)]
+    fn load(bytes: &[u8; WIDTH]) -> __m256i {
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        fn unlike(a: &[u8; WIDTH], b: &[u8; WIDTH]) -> u32 {
+            unsafe { !_mm256_movemask_epi8(_mm256_cmpeq_epi8(load(a), load(b))) as u32 }
+        }
+
+        #[inline(always)]
+        fn special(bytes: &[u8; WIDTH]) -> u32 {
+            unsafe {
+                let bytes = load(bytes);
+                let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8));
+                let slash = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\' as i8));
+                let control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1F)), bytes);
+                _mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(quote, slash), control)) as u32
+            }
+        }
+
+        #[inline(always)]
+        fn high(bytes: &[u8; WIDTH]) -> u32 {
+            unsafe { _mm256_movemask_epi8(load(bytes)) as u32 }
+        }
+
+        #[inline(always)]
+        fn other(bytes: &[u8; WIDTH]) -> u32 {
+            unsafe {
+                let from_zero = _mm256_sub_epi8(load(bytes), _mm256_set1_epi8(b'0' as i8));
+                let digit = _mm256_cmpeq_epi8(_mm256_min_epu8(from_zero, _mm256_set1_epi8(9)), from_zero);
+                !_mm256_movemask_epi8(digit) as u32
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each byte in each place gets the answer that it would get alone.
+    fn judges_each_byte<L: Lanes>() {
+        let bit = |answer: bool, at: usize| u32::from(answer) << at;
+        for byte in 0..=255u8 {
+            for at in 0..WIDTH {
+                for others in [b'7', b'x', b'"', 0x1F, 0x80, 0xFF] {
+                    let mut bytes = [others; WIDTH];
+                    bytes[at] = byte;
+                    let all = |is: fn(u8) -> bool| {
+                        bytes.iter().enumerate().fold(0, |bits, (at, byte)| bits | bit(is(*byte), at))
+                    };
+                    assert_eq!(L::special(&bytes), all(|b| b < 0x20 || b == b'"' || b == b'\\'), "{byte} at {at}");
+                    assert_eq!(L::high(&bytes), all(|b| !b.is_ascii()), "{byte} at {at}");
+                    assert_eq!(L::other(&bytes), all(|b| !b.is_ascii_digit()), "{byte} at {at}");
+                    assert_eq!(L::unlike(&bytes, &[others; WIDTH]), bit(byte != others, at), "{byte} at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_byte_is_judged_alone() {
+        judges_each_byte::<Words>();
+        #[cfg(target_arch = "x86_64")]
+        if matches!(Width::detect().0, Instructions::Avx2) {
+            judges_each_byte::<avx2::Avx2>();
+        }
+    }
+}
