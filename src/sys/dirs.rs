@@ -38,7 +38,8 @@ impl Dirs {
         Ok(Dirs { inotify: Inotify::init()?, paths: HashMap::new(), buffer: vec![0; BUFFER_BYTES] })
     }
 
-    /// Watches exactly these directories from now on; those that cannot be watched come back with the reason.
+    /// Watches exactly these directories from now on, one that has two names by the first; those that cannot be watched
+    /// come back with the reason.
     pub fn watch(&mut self, dirs: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, io::Error)> {
         let mask = WatchMask::CREATE
             | WatchMask::DELETE
@@ -52,7 +53,7 @@ impl Dirs {
         let mut paths = HashMap::new();
         for dir in dirs {
             match self.inotify.watches().add(&dir, mask) {
-                Ok(watch) => drop(paths.insert(watch, dir)),
+                Ok(watch) => drop(paths.entry(watch).or_insert(dir)),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => refused.push((dir, e)),
             }

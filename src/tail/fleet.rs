@@ -63,6 +63,8 @@ pub struct Fleet {
     remembered: HashMap<FileId, Position>,
     /// Names that are not followed, and why, so that it is said once.
     refused: HashMap<PathBuf, String>,
+    /// Names that links lead to, as their directories are watched, and the links.
+    pub links: HashMap<PathBuf, PathBuf>,
     /// Files that no name leads to.
     pub nameless: HashSet<usize>,
     pub roots: Vec<PathBuf>,
@@ -94,6 +96,7 @@ impl Fleet {
             by_path: HashMap::new(),
             remembered: remembered.positions,
             refused: HashMap::new(),
+            links: HashMap::new(),
             nameless: HashSet::new(),
             roots: Vec::new(),
             wishes: Wishes::default(),
@@ -111,6 +114,31 @@ impl Fleet {
 
     pub fn at_path(&self, path: &Path) -> Option<usize> {
         self.by_path.get(path).copied()
+    }
+
+    /// The same, by the link that leads there too.
+    pub fn at_path_or_link(&self, path: &Path) -> Option<usize> {
+        self.at_path(path).or_else(|| self.at_path(self.links.get(path)?))
+    }
+
+    /// Finds out where links lead, as far as that is within the roots: their directories are looked at too.
+    pub fn resolve_links(&mut self, sight: &mut Sight) {
+        self.links.clear();
+        if sight.links.is_empty() {
+            return;
+        }
+        let named = |dir: &PathBuf| Some((dir.canonicalize().ok()?, dir.clone()));
+        let mut dirs: HashMap<PathBuf, PathBuf> = sight.dirs.iter().filter_map(named).collect();
+        for link in &sight.links {
+            let Ok(real) = link.canonicalize() else { continue };
+            if let (Some(dir), Some(name)) = (real.parent(), real.file_name())
+                && self.roots.iter().any(|root| real.starts_with(root))
+            {
+                let dir = dirs.entry(dir.into()).or_insert_with(|| dir.into());
+                self.links.insert(dir.join(name), link.clone());
+                sight.dirs.insert(dir.clone());
+            }
+        }
     }
 
     /// Files that have this name, and those that had it when they were rotated away.
@@ -337,7 +365,7 @@ impl Fleet {
         }
     }
 
-    /// Opens a file, under its name or any other in the same directory.
+    /// Opens a file, under its name or any other in the same directory, or in that which its link leads to.
     ///
     /// # Errors
     /// The kernel's; `NotFound` where no name leads to it.
@@ -348,8 +376,10 @@ impl Fleet {
         }
         followed.file = match open_known(&followed.path, &followed.id) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let entries = followed.path.parent().and_then(|dir| std::fs::read_dir(dir).ok());
-                let mut paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+                let real = self.links.iter().find(|(_, link)| **link == followed.path).map(|(real, _)| real);
+                let dirs = [Some(&followed.path), real].into_iter().flatten().filter_map(|path| path.parent());
+                let entries = dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+                let mut paths = entries.map(|entry| entry.path());
                 let beside = paths.find(|path| follow::file_id(path).is_ok_and(|id| id == followed.id));
                 Some(open_known(&beside.ok_or(e)?, &followed.id)?)
             }

@@ -31,6 +31,8 @@ pub struct Sight {
     /// Every directory that was looked into, and where none is yet, the nearest one above.
     pub dirs: BTreeSet<PathBuf>,
     pub files: Vec<PathBuf>,
+    /// Those of them that are symbolic links.
+    pub links: Vec<PathBuf>,
     /// What could not be looked into.
     pub refused: Vec<(PathBuf, io::Error)>,
 }
@@ -120,7 +122,10 @@ fn walk(dir: &Path, parts: &[Part], sight: &mut Sight) {
             Part::Any if kind.is_dir() => walk(&entry.path(), parts, sight),
             Part::Any => {}
             Part::Name(name) if !name.is_match(entry.file_name()) => {}
-            Part::Name(_) if rest.is_empty() && !kind.is_dir() => sight.files.push(entry.path()),
+            Part::Name(_) if rest.is_empty() && !kind.is_dir() => {
+                sight.files.push(entry.path());
+                sight.links.extend(kind.is_symlink().then(|| entry.path()));
+            }
             Part::Name(_) if !rest.is_empty() && is_dir() => walk(&entry.path(), rest, sight),
             Part::Name(_) => {}
         }

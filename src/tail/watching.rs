@@ -49,11 +49,15 @@ impl Station {
         self.listen_at = now + PACE;
         for change in changes {
             match change {
-                Change::Written(path) => match self.fleet.at_path(&path) {
+                Change::Written(path) => match self.fleet.at_path_or_link(&path) {
                     Some(at) => self.written(at),
                     None => self.met(&path, now),
                 },
-                Change::Named(path) => self.met(&path, now),
+                Change::Named(path) => {
+                    self.met(&path, now);
+                    let link = self.fleet.links.get(&path).cloned();
+                    link.into_iter().for_each(|link| self.met(&link, now));
+                }
                 Change::Tree => self.look_at = self.look_at.min(now + LOOK_SOON),
                 Change::Lost => {
                     log::warn!("{}: inotify lost events: everything is looked at", self.settings.task);
@@ -80,6 +84,10 @@ impl Station {
             self.dirty.insert(at);
             self.keep_at = now;
             self.look_again(at);
+            if path.is_symlink() {
+                // Where it leads has to be watched.
+                self.look_at = self.look_at.min(now + LOOK_SOON);
+            }
         }
     }
 
@@ -137,6 +145,7 @@ impl Station {
             let before = std::mem::take(&mut sight.dirs);
             sight = Sight::default();
             self.roads.iter().for_each(|road| road.pattern.look(&mut sight));
+            self.fleet.resolve_links(&mut sight);
             let is_same = before == sight.dirs;
             let refused = match &mut self.dirs {
                 Some(dirs) if !is_same => dirs.watch(sight.dirs.iter().cloned()),

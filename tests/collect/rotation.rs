@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use super::course::{Course, SOON};
+use super::post::{Post, STOP};
 use crate::support::{Part, eventually, left_out};
 
 #[test]
@@ -140,4 +142,80 @@ fn a_place_behind_the_end_starts_again() {
     course.await_lines(2);
     course.stop();
     assert_eq!(course.lines(), ["one line that is long", "short"]);
+}
+
+/// Fluent Bit goes on with the old file when a link leads to another one (fluent/fluent-bit#1118), rsyslog too
+/// (rsyslog/rsyslog#4325); behind links it loses the end of rotated files (fluent/fluent-bit#2110). Nothing is looked
+/// at here but what directories tell.
+#[test]
+fn links_that_lead_to_another_file_are_followed_there() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut post = Post::new("links", &["now/*.log"]);
+    post.settings.poll_interval = Duration::from_secs(3600);
+    post.settings.roots = vec![post.path("pods")];
+    ["now", "pods"].into_iter().for_each(|dir| std::fs::create_dir(post.path(dir)).expect("a directory"));
+    post.write("pods/0.log", "1\n");
+    std::os::unix::fs::symlink("../pods/0.log", post.path("now/a.log")).expect("a link");
+    let collector = post.start();
+    post.await_lines(1);
+    // The target grows, in a directory that no entry names, and is rotated there.
+    post.write("pods/0.log", "2\n");
+    post.await_lines(2);
+    post.write("pods/0.log", "3\n");
+    let mut old = OpenOptions::new().append(true).open(post.path("pods/0.log")).expect("a file");
+    std::fs::rename(post.path("pods/0.log"), post.path("pods/0.log.old")).expect("renamed");
+    post.write("pods/0.log", "4\n");
+    post.await_lines(4);
+    old.write_all(b"5\n").expect("written");
+    drop(old);
+    post.await_lines(5);
+    // The link leads to another file.
+    post.write("pods/1.log", "6\n");
+    std::os::unix::fs::symlink("../pods/1.log", post.path("now/next")).expect("a link");
+    std::fs::rename(post.path("now/next"), post.path("now/a.log")).expect("renamed");
+    post.await_lines(6);
+    post.write("pods/1.log", "7\n");
+    let mut lines = post.await_lines(7);
+    lines.sort();
+    assert_eq!(lines, ["1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(collector.stop(STOP).broken, None);
+    // Rotated behind the link while nobody looked.
+    post.write("pods/1.log", "8\n");
+    std::fs::rename(post.path("pods/1.log"), post.path("pods/1.log.old")).expect("renamed");
+    post.write("pods/1.log", "9\n");
+    let collector = post.start();
+    let mut lines = post.await_lines(9);
+    lines.sort();
+    assert_eq!(lines[7..], ["8", "9"]);
+    collector.stop(STOP);
+}
+
+/// Fluentd sends a rotated file again when its pattern means the new name too (fluent/fluentd#3871, #4243).
+#[test]
+fn a_file_that_is_renamed_within_its_pattern_goes_on() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let post = Post::new("chain", &["a.log*"]);
+    post.write("a.log", "1\n");
+    let collector = post.start();
+    post.await_lines(1);
+    for round in 0..3 {
+        for number in (0..=round).rev() {
+            let name = |number| if number == 0 { "a.log".to_owned() } else { format!("a.log.{number}") };
+            std::fs::rename(post.path(&name(number)), post.path(&name(number + 1))).expect("renamed");
+        }
+        post.write("a.log", &format!("new {round}\n"));
+        post.write("a.log.1", &format!("late {round}\n"));
+        post.await_lines(1 + 2 * (round + 1));
+    }
+    collector.stop(STOP);
+    let collector = post.start();
+    post.write("a.log", "last\n");
+    let mut lines = post.await_lines(8);
+    lines.sort();
+    assert_eq!(lines, ["1", "last", "late 0", "late 1", "late 2", "new 0", "new 1", "new 2"]);
+    collector.stop(STOP);
 }
