@@ -120,7 +120,9 @@ impl Board {
 
     pub fn hang_collect(&self, view: Arc<CollectView>) {
         self.looks().hung(view.name());
-        lock(&self.collects).push(view);
+        let mut collects = lock(&self.collects);
+        collects.push(view);
+        collects.sort_by(|a, b| a.name().cmp(b.name()));
     }
 
     pub fn take_down_collect(&self, name: &str) {

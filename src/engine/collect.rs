@@ -5,7 +5,7 @@
 //! engine --lists--> foreman --orders--> collector          foreman --Event::Collect--> engine
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +41,8 @@ pub enum Told {
 pub struct Collects {
     tasks: BTreeMap<String, Collecting>,
     etcd: Option<EtcdList>,
+    /// What is wanted and what runs were not compared since one of them changed.
+    is_new: bool,
     ended: Vec<CollectSummary>,
 }
 
@@ -51,6 +53,8 @@ struct Collecting {
     /// What its keys and its list file name.
     own: Vec<Entry>,
     paused: Arc<AtomicBool>,
+    /// Where it has ended by itself, it is to begin once more.
+    again: bool,
     run: Run,
 }
 
@@ -94,9 +98,16 @@ impl Collects {
 
     /// What is wanted from now on.
     fn want(&mut self, wanted: &[Collect], lists: &BTreeMap<String, Vec<Entry>>) {
-        self.tasks.values_mut().for_each(|task| task.wanted = None);
+        self.is_new = true;
+        self.tasks.values_mut().for_each(|task| (task.wanted, task.again) = (None, true));
         for collect in wanted {
-            let new = || Collecting { wanted: None, own: Vec::new(), paused: Arc::default(), run: Run::Waiting };
+            let new = || Collecting {
+                wanted: None,
+                own: Vec::new(),
+                paused: Arc::default(),
+                again: false,
+                run: Run::Waiting,
+            };
             let task = self.tasks.entry(collect.name.clone()).or_insert_with(new);
             task.wanted = Some(Arc::new(collect.clone()));
             task.own = lists.get(&collect.name).cloned().unwrap_or_default();
@@ -104,7 +115,7 @@ impl Collects {
     }
 
     /// The list in etcd, where this task takes it; `None`: nothing was heard of etcd yet.
-    fn from_etcd(&self, collect: &Collect) -> Option<Vec<Entry>> {
+    fn list_in_etcd(&self, collect: &Collect) -> Option<Vec<Entry>> {
         match &self.etcd {
             Some(etcd) if collect.from_etcd => etcd.list.clone(),
             _ => Some(Vec::new()),
@@ -120,13 +131,10 @@ impl Collects {
     /// All that a task is to follow.
     fn list(&self, name: &str) -> Option<Vec<Entry>> {
         let task = self.tasks.get(name)?;
-        let mut list = task.own.clone();
-        for entry in self.from_etcd(task.wanted.as_ref()?)? {
-            if !list.iter().any(|known| (&known.path, &known.topic) == (&entry.path, &entry.topic)) {
-                list.push(entry);
-            }
-        }
-        Some(list)
+        let known: HashSet<_> = task.own.iter().map(|entry| (&entry.path, &entry.topic)).collect();
+        let mut more = self.list_in_etcd(task.wanted.as_ref()?)?;
+        more.retain(|entry| !known.contains(&(&entry.path, &entry.topic)));
+        Some(task.own.iter().cloned().chain(more).collect())
     }
 }
 
@@ -174,6 +182,9 @@ impl Engine {
     /// # Errors
     /// The kernel has no room for a thread.
     pub(super) fn tend_collects(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.collects.is_new) {
+            return Ok(());
+        }
         let names: Vec<String> = self.collects.tasks.keys().cloned().collect();
         for name in names {
             let list = self.collects.list(&name);
@@ -184,7 +195,8 @@ impl Engine {
             }
             let Some(task) = self.collects.tasks.get_mut(&name) else { continue };
             let is_stale = match &task.run {
-                Run::Running(Foreman { collect, .. }) | Run::Over(collect) => task.is_stale(collect),
+                Run::Running(Foreman { collect, .. }) => task.is_stale(collect),
+                Run::Over(collect) => task.is_stale(collect) || task.again && !self.mode.exit_at_end,
                 Run::Waiting | Run::Ending => false,
             };
             match (&mut task.run, list) {
@@ -193,9 +205,10 @@ impl Engine {
                     task.run = Run::Ending;
                 }
                 (Run::Running(foreman), Some(list)) if foreman.told != list => {
-                    // One that has not taken the list before is told later.
-                    if foreman.lists.try_send(list.clone()).is_ok() {
-                        foreman.told = list;
+                    match foreman.lists.try_send(list.clone()) {
+                        Ok(()) => foreman.told = list,
+                        // It has not taken the list before.
+                        Err(_) => self.collects.is_new = true,
                     }
                 }
                 (Run::Over(_), _) if is_stale => {
@@ -226,13 +239,15 @@ impl Engine {
         let (lists, taken) = bounded(1);
         let (events, name) = (self.sender.clone(), collect.name.clone());
         let tell = move |told| drop(events.send(Event::Collect(name.clone(), told)));
-        let (store, stop_timeout) = (self.ground.store.clone(), self.loaded.config.process.stop_timeout);
+        // Some of the time is for the way back.
+        let (store, stop_timeout) = (self.ground.store.clone(), self.loaded.config.process.stop_timeout * 9 / 10);
         let work = move || foreman(settings, store, stop_timeout, &taken, view, tell);
         thread::spawn(&format!("c-{}", collect.name), None, work)?;
         Ok(Foreman { collect, lists, told: list, is_started: false })
     }
 
     pub(super) fn on_collect(&mut self, name: &str, told: Told) -> Result<(), EngineError> {
+        self.collects.is_new = true;
         let Some(task) = self.collects.tasks.get_mut(name) else { return Ok(()) };
         match (told, &mut task.run) {
             (Told::Started(Ok(view)), Run::Running(foreman)) => {
@@ -252,6 +267,7 @@ impl Engine {
             (Told::Started(Err(_)), _) => task.run = Run::Waiting,
             (Told::Ended(summary), run) => {
                 log::info!("{summary}");
+                task.again = false;
                 *run = match std::mem::replace(run, Run::Waiting) {
                     Run::Running(foreman) => Run::Over(foreman.collect),
                     _ => Run::Waiting,
@@ -280,6 +296,7 @@ impl Engine {
     pub(super) fn on_etcd(&mut self, number: u64, list: Option<Vec<Entry>>) {
         if let Some(etcd) = self.collects.etcd.as_mut().filter(|etcd| etcd.number == number) {
             etcd.hear(list, self.mode.exit_at_end);
+            self.collects.is_new = true;
         }
     }
 }

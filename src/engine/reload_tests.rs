@@ -192,6 +192,31 @@ fn keys_of_the_process_are_refused_by_name_and_the_line_counts_them() {
     assert_eq!(line(9, &[]), "generation 9: +0 tasks, ~0 changed, -0");
 }
 
+#[test]
+fn a_collect_task_begins_anew_for_no_change_of_what_it_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, list) = (dir.path().join("logmill.toml"), dir.path().join("list.json"));
+    let load = |keys: &str, entries: &str| {
+        std::fs::write(&list, entries).unwrap();
+        let text = format!("[cluster.default]\nbrokers = \"h\"\n[collect.web]\nentries = {list:?}\n{keys}\n");
+        std::fs::write(&path, text).unwrap();
+        conf::load(&path, None).map_err(|problems| conf::explain(&problems)).unwrap()
+    };
+    let old = load("topic = \"t\"", "[{\"path\": \"/a\"}]");
+    let web = || "web".to_string();
+    let of = |keys: &str, entries: &str| steps(&old, &load(keys, entries));
+    assert_eq!(of("topic = \"t\"", "[{\"path\": \"/a\"} /* the same */]"), []);
+    assert_eq!(of("topic = \"t\"", "[]"), [Step::Live(web(), vec![LIST])]);
+    assert_eq!(of("topic = \"u\"", "[{\"path\": \"/a\"}]"), [Step::Live(web(), vec!["topic"])]);
+    let both = of("topic = \"t\"\npaths = [\"/b\"]\ncompression = \"none\"", "[]");
+    assert_eq!(both, [Step::Restart(web(), vec!["compression", "paths"])]);
+    let none = load("topic = \"t\"", "[]");
+    let other = "[cluster.default]\nbrokers = \"h\"\n[collect.other]\npaths = [\"/a\"]\ntopic = \"t\"\n";
+    std::fs::write(&path, other).unwrap();
+    let other = conf::load(&path, None).map_err(|problems| conf::explain(&problems)).unwrap();
+    assert_eq!(steps(&none, &other), [Step::Remove(web()), Step::Add("other".into())]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

@@ -103,14 +103,20 @@ impl Station {
     }
 
     fn files(&self) -> Vec<FileStatus> {
-        let followed = self.fleet.iter().map(|f| FileStatus {
-            path: f.path.clone(),
-            topic: f.entry.topic.clone(),
-            position: f.cursor.kept().at,
-            size: f.cursor.size(),
-            identity: f.id.hex(),
-            state: state(&f.cursor, f.at_end),
-            reason: String::new(),
+        let followed = self.fleet.iter().map(|f| {
+            let state = state(&f.cursor, f.at_end);
+            // Nobody has looked at what waits: a size of before would tell that nothing is left.
+            let waits = f.is_ready || state == "paused";
+            let now = if waits { std::fs::metadata(&f.path).map_or(0, |meta| meta.len()) } else { 0 };
+            FileStatus {
+                path: f.path.clone(),
+                topic: f.entry.topic.clone(),
+                position: f.cursor.kept().at,
+                size: f.cursor.size().max(now),
+                identity: f.id.hex(),
+                state,
+                reason: String::new(),
+            }
         });
         let refused = self.fleet.refused().map(|(path, reason)| FileStatus {
             path: path.clone(),
