@@ -113,9 +113,6 @@ const SECTIONS: [(&str, &[Key], &[Row]); 5] = [
 const BARE: &str = r#"
 [cluster.default]
 brokers = "h:1"
-[collect.web]
-paths = ["/a"]
-topic = "t"
 [deliver.game]
 topics = ["t"]
 group_id = "g"
@@ -206,7 +203,8 @@ fn every_key_of_the_file_is_shown_with_its_line() {
 
 #[test]
 fn every_key_is_set_by_a_variable() {
-    let text = format!("{}[cluster.eu]\nbrokers = \"h:1\"\n", BARE);
+    let web = "[collect.web]\npaths = [\"/a\"]\ntopic = \"t\"\n";
+    let text = format!("{BARE}[cluster.eu]\nbrokers = \"h:1\"\n{web}");
     let variable = |heading: &str, key: &str| format!("LOGMILL_{}__{key}", heading.replace('.', "__")).to_uppercase();
     let bare = |value: &str| match value.strip_prefix('"') {
         Some(text) => text.trim_end_matches('"').to_string(),

@@ -13,6 +13,8 @@ use serde_json::Value;
 fn site(topic: &str, lines: &str) -> Site {
     let mut site = Site::new(kafka().bootstrap());
     site.process("metrics_listen = \"127.0.0.1:0\"").task("game", &[topic], lines);
+    let paths = format!("paths = [{:?}]\ntopic = {topic:?}", site.path("logs/*.log"));
+    site.section("collect.web", &paths);
     site
 }
 
@@ -84,6 +86,8 @@ fn prometheus_accepts_the_text_and_the_dashboard_asks_for_what_there_is() {
     site.awaited("parked records", SOON, || (web.number(parked) > Some(0.0)).then_some(()));
     let lag = format!("logmill_lag_records{{task=\"game\",topic=\"{topic}\",partition=\"0\"}}");
     site.awaited("a known lag", SOON, || web.number(&lag));
+    let files = "logmill_collect_running{task=\"web\"}";
+    site.awaited("a collect task", SOON, || (web.number(files) == Some(1.0)).then_some(()));
     let text = web.get("/metrics").body;
 
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/promtool");

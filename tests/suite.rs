@@ -5,6 +5,7 @@ mod alerts;
 mod broker;
 mod check;
 mod collect;
+mod collect_task;
 mod config;
 mod config_show;
 mod control;

@@ -324,3 +324,21 @@ fn keys_of_later_versions_are_named_and_start_all_the_same() {
     let loaded = place.load(&lines).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
     assert_eq!(place.shown(&loaded.warnings), ["logmill.toml:10:1: sink_topic has no effect in this version",]);
 }
+
+/// In `[system]` one line stands for both roads.
+#[test]
+fn keys_that_both_roads_know_are_written_alike() {
+    let shared = TASK.iter().filter_map(|key| Some((key, COLLECT.iter().find(|other| other.name == key.name)?)));
+    let shared: Vec<&str> = shared
+        .map(|(key, other)| {
+            assert_eq!(format!("{:?} {:?}", key.kind, key.unset), format!("{:?} {:?}", other.kind, other.unset));
+            key.name
+        })
+        .collect();
+    assert_eq!(shared, ["cluster", "max_line_bytes"]);
+    let text = "[cluster.eu]\nbrokers = \"h\"\n[system]\ncluster = \"eu\"\nmax_line_bytes = \"2KiB\"\nkey = \"g\"\n\
+                start_from = \"beginning\"\n[collect.web]\npaths = [\"/a\"]\ntopic = \"t\"";
+    let web = accepted(text).config.collect.remove(0);
+    assert_eq!((web.cluster.name.as_str(), web.max_line_bytes, web.key), ("eu", 2048, None));
+    assert_eq!(web.start_from, logmill::tail::StartFrom::Beginning);
+}

@@ -66,6 +66,12 @@ impl Site {
         self
     }
 
+    /// Adds `[collect.NAME]`, or any other section of this heading, with these lines of TOML.
+    pub fn section(&mut self, heading: &str, lines: &str) -> &mut Site {
+        self.tasks += &format!("\n[{heading}]\n{lines}\n");
+        self
+    }
+
     /// Forgets the tasks, to write others for the same place.
     pub fn clear_tasks(&mut self) -> &mut Site {
         self.tasks.clear();
