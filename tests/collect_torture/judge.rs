@@ -1,8 +1,9 @@
 //! What must have come, what may be missing, and whether the program knew.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use crate::canary::LINE;
 use crate::scribble::{Content, Fate};
 
 /// What came of all lines.
@@ -60,7 +61,7 @@ impl Verdict {
         let mut verdict = Verdict::default();
         let mut seen: HashMap<Mark, (u64, i64)> = HashMap::new();
         let mut place: HashMap<Mark, usize> = HashMap::new();
-        for (value, ms) in evidence.values.iter().flatten() {
+        for (value, ms) in evidence.values.iter().flatten().filter(|(value, _)| value != LINE.as_bytes()) {
             let Some(mark) = mark(value) else {
                 verdict.strangers.push(String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned());
                 continue;
@@ -73,15 +74,20 @@ impl Verdict {
                 verdict.doubled.count(mark, *times - 1, *first_ms, evidence.kills);
             }
         }
-        let mut named = named(evidence.log);
+        let mut holes: BTreeMap<usize, Vec<(u64, Mark)>> = BTreeMap::new();
         for content in contents {
-            verdict.judge(content, &place, &mut named);
+            let hole = verdict.judge(content, &place);
+            holes.entry(content.sheet).or_default().extend(hole);
+        }
+        let named = named(evidence.log);
+        for (sheet, holes) in holes {
+            verdict.match_up(holes, named.get(&sheet).cloned().unwrap_or_default());
         }
         verdict
     }
 
-    /// `contents` of a sheet come in their order, and so do the places that were named.
-    fn judge(&mut self, content: &Content, place: &HashMap<Mark, usize>, named: &mut BTreeMap<usize, VecDeque<u64>>) {
+    /// The first line that is missing of a content that was known and is gone, and where it ends.
+    fn judge(&mut self, content: &Content, place: &HashMap<Mark, usize>) -> Option<(u64, Mark)> {
         let mut last = 0;
         let mut missing = Vec::new();
         self.written += content.ends.len() as u64;
@@ -99,20 +105,25 @@ impl Verdict {
             }
         }
         if content.fate == Fate::Kept {
-            return self.lost.extend(missing.into_iter().map(|(mark, _)| mark));
+            self.lost.extend(missing.into_iter().map(|(mark, _)| mark));
+            return None;
         }
-        let Some((mark, end)) = missing.first() else { return };
+        let (mark, end) = *missing.first()?;
         self.destroyed += missing.len() as u64;
         self.holes += 1;
-        if !content.was_known {
-            self.unseen += 1;
-            return;
-        }
-        // Each stretch has a naming of its own: what was passed over belongs to cuts that cost nothing.
-        let places = named.entry(content.sheet).or_default();
-        match places.iter().position(|place| place < end) {
-            Some(at) => drop(places.drain(..=at)),
-            None => self.untold.push(format!("{mark:?}, which ends at byte {end}")),
+        self.unseen += u64::from(!content.was_known);
+        content.was_known.then_some((end, mark))
+    }
+
+    /// Each stretch needs a naming of its own, of a place before the end of its first line.
+    fn match_up(&mut self, mut holes: Vec<(u64, Mark)>, mut named: Vec<u64>) {
+        holes.sort_unstable();
+        named.sort_unstable();
+        let mut named = named.into_iter().peekable();
+        for (end, mark) in holes {
+            if named.next_if(|place| *place < end).is_none() {
+                self.untold.push(format!("{mark:?}, which ends at byte {end}"));
+            }
         }
     }
 
@@ -182,9 +193,9 @@ fn mark(line: &[u8]) -> Option<Mark> {
         .then_some((sheet.parse().ok()?, number.parse().ok()?))
 }
 
-/// The bytes behind which the program said that something of a sheet is lost, in the order in which it said so.
-fn named(log: &str) -> BTreeMap<usize, VecDeque<u64>> {
-    let mut named: BTreeMap<usize, VecDeque<u64>> = BTreeMap::new();
+/// The bytes behind which the program said that something of a sheet is lost.
+fn named(log: &str) -> BTreeMap<usize, Vec<u64>> {
+    let mut named: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for line in log.lines() {
         let number = |after: &str| {
             let digits = line.split_once(after)?.1;
@@ -193,7 +204,7 @@ fn named(log: &str) -> BTreeMap<usize, VecDeque<u64>> {
         let sheet = number("/logs/sheet");
         let place = number("(confirmed: ").or_else(|| number("behind byte "));
         if let (Some(sheet), Some(place)) = (sheet, place) {
-            named.entry(sheet as usize).or_default().push_back(place);
+            named.entry(sheet as usize).or_default().push(place);
         }
     }
     named

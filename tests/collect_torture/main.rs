@@ -3,6 +3,7 @@
 //!
 //! Out: a table with a row for each course. Without arguments a short version of each; `--help` tells the rest.
 
+mod canary;
 mod judge;
 mod scribble;
 #[path = "../support/mod.rs"]
@@ -14,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use canary::Canary;
 use judge::{Evidence, Verdict};
 use logmill::flow::clock;
 use scribble::Scribble;
@@ -36,8 +38,6 @@ A seed repeats the writer's choices. Without a course: a short version of each.
 const FILES: usize = 50;
 const PARTITIONS: i32 = 4;
 const SOON: Duration = Duration::from_secs(120);
-/// By then a file that stood there at a start is seen, and its place is kept.
-const REMEMBERED: Duration = Duration::from_millis(2000);
 /// A writer's rest between two deeds.
 const REST: Duration = Duration::from_micros(500);
 
@@ -196,12 +196,13 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
 fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, seen: &dyn Fn(Instant)) -> Vec<i64> {
     let mut kills = Vec::new();
     let mut run = ground.start();
+    let mut canary = Canary::new(&ground.path("logs"), ground.path("data/ledger"));
     while Instant::now() < end {
         let began = Instant::now();
         let life = Duration::from_millis(100 + dice.below(4000));
         while began.elapsed() < life {
             std::thread::sleep(Duration::from_millis(50));
-            if let Some(at) = Instant::now().checked_sub(REMEMBERED).filter(|at| *at > began) {
+            if let Some(at) = canary.look() {
                 seen(at);
             }
         }
