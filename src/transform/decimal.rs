@@ -27,7 +27,7 @@ pub fn is_out_of_range(number: &[u8]) -> bool {
 /// Orders two JSON numbers by value. Exponents beyond ±10^30 count as that.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     // Whole numbers have no leading zeros: of two that are equally long the text decides.
-    if a.iter().chain(b).all(u8::is_ascii_digit) {
+    if [a, b].iter().all(|number| number.iter().all(u8::is_ascii_digit)) {
         return (a.len(), a).cmp(&(b.len(), b));
     }
     let (a, b) = (Decimal::of(a), Decimal::of(b));

@@ -78,8 +78,8 @@ impl Condition {
 
 impl Test {
     fn holds(&self, value: &Value<'_>, scratch: &Scratch) -> bool {
-        if *value == Value::Missing {
-            return *self == Test::Missing;
+        if value.is_missing() {
+            return matches!(self, Test::Missing);
         }
         match self {
             Test::Exists => true,

@@ -29,8 +29,9 @@ impl LaneRule {
         let (mut headers, mut logs) = (Members::default(), Members::default());
         let by_field = self.lanes > 1 && self.field.is_some();
         if by_field {
-            let scan =
-                simdutf8::basic::from_utf8(text).ok().and_then(|_| scanner::scan(text, &mut headers, &mut logs).ok());
+            let scan = simdutf8::basic::from_utf8(text)
+                .ok()
+                .and_then(|_| scanner::scan(text, &mut headers, &mut logs, None).ok());
             match scan {
                 None => return self.of_offset(record),
                 Some(scan) if scan.logs != Some(Kind::Object) => logs.clear(),

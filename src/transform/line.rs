@@ -95,7 +95,7 @@ impl Ready<'_> {
 
     /// A top-level key that may be missing.
     fn key(&mut self, key: &[u8], value: Value<'_>, out: &mut Out<'_>) {
-        if value == Value::Missing {
+        if value.is_missing() {
             return;
         }
         out.put(key);
@@ -118,7 +118,7 @@ impl Ready<'_> {
         let value = self.scratch.decoded(value);
         let text = self.scratch.text(&value).and_then(|text| std::str::from_utf8(text).ok());
         let legal = text.filter(|text| text.parse::<IpAddr>().is_ok());
-        remarks.add(Remark::BadIp, u64::from(legal.is_none() && value != Value::Missing));
+        remarks.add(Remark::BadIp, u64::from(legal.is_none() && !value.is_missing()));
         let legal = legal.unwrap_or_default();
         if !legal.is_empty() || self.chosen.entry.event_type.is_track() {
             out.put(b",\"#ip\":\"");

@@ -47,6 +47,11 @@ pub struct Scratch {
 }
 
 impl<'a> Value<'a> {
+    #[inline]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Value::Missing)
+    }
+
     /// A value by its kind and JSON text; null and "" are missing.
     #[inline]
     pub fn of(kind: Kind, bytes: &'a [u8]) -> Value<'a> {
@@ -75,7 +80,11 @@ impl<'a> Value<'a> {
 
 impl Scratch {
     /// The field's value, or what its default says.
+    #[inline]
     pub fn resolve<'a>(&mut self, facts: &Facts<'a>, source: &'a Source) -> Value<'a> {
+        if source.field.is_none() && matches!(source.default, Fallback::Nothing) {
+            return Value::Missing;
+        }
         match source.field.as_ref().map_or(Value::Missing, |field| self.field(facts, field)) {
             Value::Missing => self.fallback(facts, source),
             value => value,

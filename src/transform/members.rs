@@ -1,6 +1,7 @@
 //! The members of one JSON object as places in its text: found once, looked up by name many times.
 
 use super::json_text;
+use super::names;
 
 /// What a JSON value is, as far as its first scan can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub struct Member {
     /// [`name_hash`] of the decoded name.
     pub hash: u32,
     pub kind: Kind,
+    /// A string without escapes or a whole number, so short that it has no remark; its name and a colon stand before it.
+    pub short: bool,
+    /// The decoded name is [`names::is_legal`].
+    pub legal: bool,
     /// The name's place is in [`Members::decoded`], not in the text.
     pub name_decoded: bool,
 }
@@ -41,6 +46,11 @@ impl Member {
     #[inline]
     pub fn value<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         &text[self.at as usize..self.end as usize]
+    }
+
+    /// The value of a later member of the same name counts.
+    fn take_value(&mut self, later: &Member) {
+        (self.at, self.end, self.kind, self.short) = (later.at, later.end, later.kind, false);
     }
 }
 
@@ -95,7 +105,7 @@ impl Members {
             Some(0) => None,
             Some(&number) if number != SHARED => {
                 let member = &self.list[usize::from(number) - 1];
-                (member.hash == hash && self.name(text, member) == name).then_some(member)
+                (member.hash == hash && same(self.name(text, member), name)).then_some(member)
             }
             _ => self.search(text, name, hash),
         }
@@ -108,7 +118,7 @@ impl Members {
             // Without an early way out, so that the comparisons are made side by side.
             if chunk.iter().fold(false, |hit, other| hit | (*other == hash)) {
                 let found = self.list[from..from + chunk.len()].iter();
-                let found = found.into_iter().find(|m| m.hash == hash && self.name(text, m) == name);
+                let found = found.into_iter().find(|m| m.hash == hash && same(self.name(text, m), name));
                 if found.is_some() {
                     return found;
                 }
@@ -127,7 +137,14 @@ impl Members {
             (member.name_at, member.name_end) = (at as u32, self.decoded.len() as u32);
             member.name_decoded = true;
         }
-        member.hash = name_hash(self.name(text, &member));
+        let name = self.name(text, &member);
+        (member.hash, member.legal) = (name_hash(name), names::is_legal(name));
+        self.push_judged(text, member);
+    }
+
+    /// The same for a name without escapes, whose hash and legality are known.
+    #[inline]
+    pub fn push_judged(&mut self, text: &[u8], member: Member) {
         let (word, bit) = ((member.hash >> 29) as usize, 1u64 << ((member.hash >> 23) & 63));
         if self.seen[word] & bit != 0 && self.list.len() < SEARCHED_MEMBERS_MAX && self.replaced(text, &member) {
             return;
@@ -166,8 +183,7 @@ impl Members {
                 continue;
             }
             if self.name(text, &self.list[i]) == self.name(text, member) {
-                let earlier = &mut self.list[i];
-                (earlier.at, earlier.end, earlier.kind) = (member.at, member.end, member.kind);
+                self.list[i].take_value(member);
                 return true;
             }
             self.case_doubt = true;
@@ -187,9 +203,10 @@ impl Members {
             last_of[run[0]] = run.last().copied();
         }
         for (first, last) in last_of.into_iter().enumerate() {
-            let last = self.list[last.unwrap_or(first)];
-            let earlier = &mut self.list[first];
-            (earlier.at, earlier.end, earlier.kind) = (last.at, last.end, last.kind);
+            if let Some(last) = last.filter(|last| *last != first) {
+                let last = self.list[last];
+                self.list[first].take_value(&last);
+            }
         }
         let mut i = 0;
         self.list.retain(|_| {
@@ -201,23 +218,48 @@ impl Members {
     }
 }
 
+/// Equality without a call for the usual short stretches.
+#[inline]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len()
+        && match a.len() {
+            4..8 => same_ends::<4>(a, b),
+            8..16 => same_ends::<8>(a, b),
+            16..=32 => same_ends::<16>(a, b),
+            _ => a == b,
+        }
+}
+
+/// For stretches of at most twice `N` bytes.
+#[inline(always)]
+fn same_ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    (a.first_chunk::<N>() == b.first_chunk()) & (a.last_chunk::<N>() == b.last_chunk())
+}
+
 /// A quick hash of a name; names that differ only in ASCII case have the same.
 #[inline]
 pub fn name_hash(name: &[u8]) -> u32 {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let (a, b) = if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+    let len = name.len();
+    let first = if let Some(first) = name.first_chunk::<8>() {
+        u64::from_le_bytes(*first)
     } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
+        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4))
     } else {
-        match name {
-            [] => (0, 0),
-            [a] => (u64::from(*a), 0),
-            [a, b] => (u64::from(*a), u64::from(*b)),
-            [a, b, ..] => (u64::from(*a), u64::from(*b) << 8 | u64::from(name[name.len() - 1])),
-        }
+        name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
-    let mixed = (a | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ ((b | LOWER).rotate_left(29) ^ name.len() as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+    let last = match name.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => first.checked_shl(8 * (8 - len as u32)).unwrap_or(0),
+    };
+    hash_of(first, last, len)
+}
+
+/// The hash of a name by its first and its last eight bytes. A shorter one fills up `first` with zeros behind it,
+/// `last` with zeros before it.
+#[inline]
+pub fn hash_of(first: u64, last: u64, len: usize) -> u32 {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let mixed = (first | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ ((last | LOWER).rotate_left(29) ^ len as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
     (mixed ^ (mixed >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_shr(32) as u32
 }

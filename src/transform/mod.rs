@@ -79,6 +79,8 @@ const KEPT_BYTES_MAX: usize = 1 << 16;
 /// One per reader thread: the options, the shapes met and all scratch space, so that a record needs no allocation.
 pub struct Transformer {
     options: Options,
+    /// `None`: every byte is looked at alone.
+    width: Option<Width>,
     /// `None`: every record is read in the general way.
     shapes: Option<Shapes>,
     scratch: Scratch,
@@ -128,6 +130,7 @@ impl Transformer {
         };
         Transformer {
             options,
+            width,
             shapes: width.map(Shapes::new),
             scratch: Scratch::default(),
             reading: Reading::default(),
@@ -159,7 +162,7 @@ impl Transformer {
         k: u32,
         now_ms: i64,
     ) -> Result<Option<Ready<'a>>, Parked> {
-        let Transformer { options, shapes, scratch, reading } = self;
+        let Transformer { options, width, shapes, scratch, reading } = self;
         scratch.made.clear();
         scratch.made.shrink_to(KEPT_BYTES_MAX);
         let text = piece.strip_prefix(BOM).unwrap_or(piece);
@@ -171,7 +174,7 @@ impl Transformer {
                 (facts, shape.heading(), Some(shape))
             }
             (shapes, place) => {
-                let read = reading.read(options, program, record, piece, scratch)?;
+                let read = reading.read(options, *width, program, record, piece, scratch)?;
                 let Some((facts, heading)) = read else { return Ok(None) };
                 if let (Some(shapes), Some(Err(place))) = (shapes, place) {
                     shapes.learn(place, program, &facts, &heading);
@@ -236,7 +239,7 @@ fn read_ids<'a>(
     for (id, (key, source)) in ids.iter_mut().zip(sources) {
         let found = scratch.resolve(facts, source);
         *id = scratch.decoded(found);
-        if *id != Value::Missing && !line::is_id(id) {
+        if !id.is_missing() && !line::is_id(id) {
             return parked(Code::E12_ID_TYPE, format!("{key} is neither a string nor an integer"));
         }
     }
@@ -249,7 +252,7 @@ fn read_ids<'a>(
             return parked(Code::E13_ID_LEN, format!("{key} has more than {ID_CHARACTERS_MAX} characters"));
         }
     }
-    if ids == [Value::Missing; 2] {
+    if ids.iter().all(Value::is_missing) {
         return parked(Code::E14_NO_ID, "#account_id and #distinct_id are both empty".into());
     }
     let [account_id, distinct_id] = ids;

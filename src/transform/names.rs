@@ -93,8 +93,13 @@ pub fn is_legal(name: &[u8]) -> bool {
 /// True if all eight are letters, digits or `_`.
 #[inline]
 fn eight_legal(bytes: &[u8; 8]) -> bool {
+    legal_marks(u64::from_le_bytes(*bytes)) & HIGHS == HIGHS
+}
+
+/// The high bit of each byte says whether it is a letter, a digit or `_`.
+#[inline]
+pub fn legal_marks(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let word = u64::from_le_bytes(*bytes);
     // Bytes below 0x80 only, so that no sum carries; then a sum's high bit says whether its byte reaches `from`.
     let from = |word: u64, from: u8| word + ONES * u64::from(0x80 - from);
     let ascii = word & (ONES * 0x7F);
@@ -102,7 +107,7 @@ fn eight_legal(bytes: &[u8; 8]) -> bool {
     let letter = from(lower, b'a') & !from(lower, b'z' + 1);
     let digit = from(ascii, b'0') & !from(ascii, b'9' + 1);
     let underscore = !from(ascii ^ (ONES * u64::from(b'_')), 1);
-    (letter | digit | underscore) & !word & HIGHS == HIGHS
+    (letter | digit | underscore) & !word
 }
 
 const LEGAL: [bool; 256] = {

@@ -5,7 +5,7 @@ use super::entry::{Cast, Entry, EventType, Property};
 use super::json_text::put_string;
 use super::lookup::{Digits, Facts, Scratch, Value};
 use super::members::{Kind, Member};
-use super::names::{self, NameClass, PRESETS};
+use super::names::{self, NameClass};
 use super::nested;
 use super::remarks::Remarks;
 use super::shape::Shape;
@@ -28,8 +28,6 @@ pub struct Properties<'r, 'o, 'a> {
     scratch: &'r mut Scratch,
     out: &'r mut Out<'o>,
     remarks: &'r mut Remarks,
-    /// Values of the `#` keys that stand among the properties.
-    keys: [Value<'a>; PRESETS.len()],
     /// One bit for each key that took a member's place.
     placed: u32,
     /// Written so far, the run not yet copied included.
@@ -52,22 +50,8 @@ enum Form {
 impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     pub fn new(ready: &'r mut Ready<'a>, out: &'r mut Out<'o>, remarks: &'r mut Remarks) -> Properties<'r, 'o, 'a> {
         let Ready { options, chosen, facts, shape, ref mut scratch, .. } = *ready;
-        let keys = [Value::Missing; PRESETS.len()];
-        let entry = &chosen.entry;
-        Properties {
-            options,
-            entry,
-            facts,
-            shape,
-            scratch,
-            out,
-            remarks,
-            keys,
-            placed: 0,
-            count: 0,
-            run: 0..0,
-            kept: Vec::new(),
-        }
+        let (entry, kept) = (&chosen.entry, Vec::new());
+        Properties { options, entry, facts, shape, scratch, out, remarks, placed: 0, count: 0, run: 0..0, kept }
     }
 
     /// Writes the object; how many properties stand in it.
@@ -77,10 +61,6 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     pub fn write(mut self) -> Result<usize, Parked> {
         self.out.put(b"{");
         if self.entry.event_type != EventType::UserDel {
-            for (value, key) in self.keys.iter_mut().zip(&self.entry.properties) {
-                let resolved = self.scratch.resolve(&self.facts, &key.source);
-                *value = self.scratch.decoded(resolved);
-            }
             self.all()?;
         }
         self.out.put(b"}");
@@ -103,11 +83,20 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
                     special &= special.wrapping_sub(1);
                 }
             }
-            None => members.iter().try_for_each(|member| self.named(member))?,
+            None => {
+                let as_they_stand = self.entry.event_type.keeps_values() && self.entry.rules.is_empty();
+                for member in members {
+                    if as_they_stand & member.short & member.legal & !self.facts.logs.case_doubt {
+                        self.append(member);
+                    } else {
+                        self.named(member)?;
+                    }
+                }
+            }
         }
         for (i, key) in self.entry.properties.iter().enumerate() {
-            if self.placed & 1 << i == 0 && self.keys[i] != Value::Missing {
-                self.key(key, self.keys[i]);
+            if self.placed & 1 << i == 0 {
+                self.key(key);
             }
         }
         self.copy_run();
@@ -142,12 +131,9 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             return Ok(());
         }
         let before = self.count;
-        match rule.property.map(usize::from).filter(|&i| self.keys[i] != Value::Missing) {
-            Some(i) => {
-                self.placed |= 1 << i;
-                self.key(&self.entry.properties[i], self.keys[i]);
-            }
-            None => self.member(name, member, rule.cast)?,
+        match rule.property {
+            Some(i) if self.key(&self.entry.properties[usize::from(i)]) => self.placed |= 1 << i,
+            _ => self.member(name, member, rule.cast)?,
         }
         if logs.case_doubt && self.count > before {
             self.kept.push(name.to_ascii_lowercase());
@@ -161,7 +147,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             self.remarks.add(Remark::PropNull, 1);
             return Ok(());
         }
-        match names::class(name) {
+        match if member.legal { NameClass::Property } else { names::class(name) } {
             NameClass::Property => {}
             NameClass::TopLevel => return Ok(()),
             NameClass::Bad if self.options.fail_bad_property => {
@@ -183,7 +169,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     /// Adds a member to the run if its bytes are in byte form already.
     #[inline]
     fn stays(&mut self, member: &Member) -> bool {
-        let (name_at, at, end) = (member.name_at as usize, member.at as usize, member.end as usize);
+        let (at, end) = (member.at as usize, member.end as usize);
         if member.name_decoded || at != member.name_end as usize + 2 {
             return false;
         }
@@ -198,6 +184,14 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             }
             _ => return false,
         }
+        self.append(member);
+        true
+    }
+
+    /// Adds a member to the run.
+    #[inline]
+    fn append(&mut self, member: &Member) {
+        let (name_at, end) = (member.name_at as usize, member.end as usize);
         // Between a value and the next name's quote one byte has room for the comma alone.
         if self.run.end + 2 == name_at && !self.run.is_empty() {
             self.run.end = end;
@@ -209,7 +203,6 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             self.run = name_at - 1..end;
         }
         self.count += 1;
-        true
     }
 
     fn copy_run(&mut self) {
@@ -217,8 +210,13 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         self.run = 0..0;
     }
 
-    fn key(&mut self, key: &'a Property, value: Value<'a>) {
-        self.property(key.name.as_bytes(), value, key.cast);
+    /// False where the key has no value.
+    fn key(&mut self, key: &'a Property) -> bool {
+        let value = self.scratch.resolve(&self.facts, &key.source);
+        if !value.is_missing() {
+            self.property(key.name.as_bytes(), value, key.cast);
+        }
+        !value.is_missing()
     }
 
     /// One property whose name is legal: cast, kind, limits.

@@ -4,7 +4,7 @@ use super::members::{Kind, Members};
 use super::scanner::{Fault, Scan, members, scan};
 
 fn verdict(text: &str) -> Result<Scan, Fault> {
-    scan(text.as_bytes(), &mut Members::default(), &mut Members::default())
+    scan(text.as_bytes(), &mut Members::default(), &mut Members::default(), None)
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_mebibyte_of_brackets_overflows_nothing() {
 fn the_last_of_two_members_counts_at_the_place_of_the_first() {
     let text = br#"{"logs":{"x":9},"headers":1,"log\u0073":{"a":1,"b":2,"\u0061":3,"B":4},"headers":{}}"#;
     let (mut headers, mut logs) = (Members::default(), Members::default());
-    let found = scan(text, &mut headers, &mut logs).unwrap();
+    let found = scan(text, &mut headers, &mut logs, None).unwrap();
     assert_eq!((found.headers, found.logs), (Some(Kind::Object), Some(Kind::Object)));
     let members: Vec<_> = logs.list.iter().map(|m| (logs.name(text, m), m.value(text))).collect();
     assert_eq!(members, [(&b"a"[..], &b"3"[..]), (b"b", b"2"), (b"B", b"4")]);

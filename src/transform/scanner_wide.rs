@@ -1,10 +1,11 @@
-//! A record against a known shape: literals are compared and the ends of scalars found 32 bytes at a time.
+//! 32 bytes at a time: the literals of a known shape compared, names and scalars of the usual form read.
 //!
 //! What the CPU offers is asked when the program runs; without AVX2 the same is done in words of 8 bytes.
 
 use super::decimal;
 use super::json_text::HIGHS;
-use super::members::{Kind, Member};
+use super::members::{Kind, Member, Members, hash_of};
+use super::names::legal_marks;
 use super::scanner::{self, Token};
 
 /// Bytes looked at together.
@@ -92,6 +93,61 @@ impl Width {
             Instructions::Avx2 => unsafe { avx2::fill(text, at, chunks, members) },
         }
     }
+
+    /// Takes in members from the name at `at` on, as long as they are of the usual form and a comma follows: where what
+    /// comes next begins. Their text is legal JSON, but for what follows that comma.
+    #[inline]
+    pub fn members(self, text: &[u8], at: usize, into: &mut Members) -> usize {
+        match self.0 {
+            Instructions::Words => members::<Words>(text, at, into),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Instructions::Avx2 => unsafe { avx2::members(text, at, into) },
+        }
+    }
+}
+
+/// Takes in members from the name at `at` on, as long as they are of the usual form: a short name without escapes, a
+/// value that is [`short`], nothing between them, and a comma. The byte after the last such comma.
+#[inline(always)]
+fn members<L: Lanes>(text: &[u8], mut at: usize, into: &mut Members) -> usize {
+    while let Some(bytes) = ahead(text, at) {
+        let stop = (L::special(bytes) & !1).trailing_zeros() as usize;
+        if !(2..WIDTH - 1).contains(&stop) || (bytes[0], bytes[stop], bytes[stop + 1]) != (b'"', b'"', b':') {
+            break;
+        }
+        let value_at = at + stop + 2;
+        let Some((kind, end)) = ahead(text, value_at).and_then(|bytes| short::<L>(bytes, value_at)) else { break };
+        if text.get(end) != Some(&b',') {
+            break;
+        }
+        let name = ((1u64 << stop) - 2) as u32;
+        let member = Member {
+            name_at: at as u32 + 1,
+            name_end: (at + stop) as u32,
+            at: value_at as u32,
+            end: end as u32,
+            hash: hash(bytes, stop - 1),
+            kind,
+            short: true,
+            legal: L::word(bytes) & name == name && bytes[1].is_ascii_alphabetic(),
+            name_decoded: false,
+        };
+        into.push_judged(text, member);
+        at = end + 1;
+    }
+    at
+}
+
+/// [`name_hash`](super::members::name_hash) of the name behind the first of these bytes, without a branch.
+#[inline(always)]
+fn hash(bytes: &[u8; WIDTH], len: usize) -> u32 {
+    let eight = |at: usize| bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let missing = 8 * 8usize.saturating_sub(len) as u32;
+    let first = eight(1) & (u64::MAX >> missing);
+    let last = eight(len.max(8) - 7);
+    hash_of(first, if missing == 0 { last } else { first << missing }, len)
 }
 
 /// What is asked of 32 bytes: one bit each, the first byte's lowest.
@@ -103,6 +159,8 @@ trait Lanes {
     fn high(bytes: &[u8; WIDTH]) -> u32;
     /// No digit.
     fn other(bytes: &[u8; WIDTH]) -> u32;
+    /// A letter, a digit or `_`.
+    fn word(bytes: &[u8; WIDTH]) -> u32;
 }
 
 #[inline(always)]
@@ -140,6 +198,23 @@ fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
     let whole = stop > minus && stop <= 15 && !matches!(bytes[stop], b'.' | b'e' | b'E');
     let legal = whole && (bytes[minus] != b'0' || stop == minus + 1);
     legal.then_some((Kind::Integer, at + stop))
+}
+
+/// The same where nobody knows which of both it will be: both are looked for, and no branch says which.
+#[inline(always)]
+fn short<L: Lanes>(bytes: &[u8; WIDTH], at: usize) -> Option<(Kind, usize)> {
+    let is_string = bytes[0] == b'"';
+    let quote = (L::special(bytes) & !1).trailing_zeros() as usize;
+    let ascii = L::high(bytes) & ((1u64 << quote) - 1) as u32 == 0;
+    let string = (quote < WIDTH) & (bytes[quote % WIDTH] == b'"') & ascii;
+    let minus = usize::from(bytes[0] == b'-');
+    let stop = (L::other(bytes) & !(minus as u32)).trailing_zeros() as usize;
+    let point = bytes[stop % WIDTH];
+    let whole = (stop > minus) & (stop <= 15) & (point != b'.') & (point | 0x20 != b'e');
+    let number = whole & ((bytes[minus] != b'0') | (stop == minus + 1));
+    let kind = if is_string { Kind::String } else { Kind::Integer };
+    let end = at + if is_string { quote + 1 } else { stop };
+    if is_string & string | !is_string & number { Some((kind, end)) } else { None }
 }
 
 /// Any value that is legal, and whether it is odd.
@@ -224,6 +299,11 @@ impl Lanes for Words {
             ((word & !HIGHS) + ONES * (0x80 - 10)) | word
         })
     }
+
+    #[inline(always)]
+    fn word(bytes: &[u8; WIDTH]) -> u32 {
+        Words::bits(bytes, legal_marks)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -231,18 +311,25 @@ impl Lanes for Words {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{Chunk, Filled, Lanes, Member, WIDTH};
+    use super::{Chunk, Filled, Lanes, Member, Members, WIDTH};
 
     pub struct Avx2;
 
     /// # Safety
-    /// The CPU has AVX2.
+    /// The CPU has AVX2, BMI1, BMI2 and POPCNT.
     #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
     pub unsafe fn fill(text: &[u8], at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
         super::fill::<Avx2>(text, at, chunks, members)
     }
 
-    // SAFETY, of all blocks below: `Avx2` is named in `fill` alone, where the CPU has AVX2; a load reads the 32 bytes
+    /// # Safety
+    /// The CPU has AVX2, BMI1, BMI2 and POPCNT.
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    pub unsafe fn members(text: &[u8], at: usize, into: &mut Members) -> usize {
+        super::members::<Avx2>(text, at, into)
+    }
+
+    // SAFETY, of all blocks below: `Avx2` is named in these two alone, where the CPU has AVX2; a load reads the 32 bytes
     // of its array and asks no alignment.
     #[inline(always)]
     fn load(bytes: &[u8; WIDTH]) -> __m256i {
@@ -279,6 +366,21 @@ mod avx2 {
                 !_mm256_movemask_epi8(digit) as u32
             }
         }
+
+        #[inline(always)]
+        fn word(bytes: &[u8; WIDTH]) -> u32 {
+            unsafe {
+                let bytes = load(bytes);
+                let within = |bytes, from: u8, to: u8| {
+                    let bytes = _mm256_sub_epi8(bytes, _mm256_set1_epi8(from as i8));
+                    _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8((to - from) as i8)), bytes)
+                };
+                let letter = within(_mm256_or_si256(bytes, _mm256_set1_epi8(0x20)), b'a', b'z');
+                let digit = within(bytes, b'0', b'9');
+                let line = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'_' as i8));
+                _mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(letter, digit), line)) as u32
+            }
+        }
     }
 }
 
@@ -300,9 +402,20 @@ mod tests {
                     assert_eq!(L::special(&bytes), all(|b| b < 0x20 || b == b'"' || b == b'\\'), "{byte} at {at}");
                     assert_eq!(L::high(&bytes), all(|b| !b.is_ascii()), "{byte} at {at}");
                     assert_eq!(L::other(&bytes), all(|b| !b.is_ascii_digit()), "{byte} at {at}");
+                    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+                    assert_eq!(L::word(&bytes), all(word), "{byte} at {at}");
                     assert_eq!(L::unlike(&bytes, &[others; WIDTH]), bit(byte != others, at), "{byte} at {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_hash() {
+        let text = b"\"abcdefghijklmnopqrstuvwxyz\":\"xy\"";
+        for len in 1..=26 {
+            let bytes = ahead(text, 0).unwrap();
+            assert_eq!(hash(bytes, len), crate::transform::members::name_hash(&text[1..=len]), "{len}");
         }
     }
 

@@ -8,7 +8,7 @@ use memchr::memmem;
 use super::entry::Entry;
 use super::heading::Heading;
 use super::lookup::Facts;
-use super::members::{Member, Members, name_hash};
+use super::members::{Member, Members, name_hash, same};
 use super::names::{self, NameClass};
 use super::program::{ChosenNames, Program, Stamp};
 use super::scanner_wide::{Chunk, Width};
@@ -199,7 +199,7 @@ impl Shape {
             (at, part.odd) = (filled.end, filled.odd);
         }
         let headers = &self.headers.members.list;
-        text[at..] == self.tail && self.named.iter().all(|(i, written)| headers[*i].value(text) == written)
+        same(&text[at..], &self.tail) && self.named.iter().all(|(i, written)| same(headers[*i].value(text), written))
     }
 
     pub fn headers(&self) -> &Members {

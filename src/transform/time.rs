@@ -3,6 +3,8 @@
 use super::decimal;
 
 const DAY_S: i64 = 86_400;
+/// Days from 0000-03-01 to 1970-01-01.
+const ERA_DAYS: i64 = 719_468;
 /// How far a moment may lie from now before TE refuses it: 3 years back, 3 days ahead.
 const BACK_MS: i64 = 3 * 365 * DAY_S * 1000;
 const AHEAD_MS: i64 = 3 * DAY_S * 1000;
@@ -51,11 +53,13 @@ impl Moment {
 
     /// `yyyy-MM-dd HH:mm:ss[.SSS]`, and how many of the bytes count.
     pub fn written(&self) -> ([u8; 23], usize) {
-        let (seconds, ms) = (self.local_ms.div_euclid(1000), self.local_ms.rem_euclid(1000));
-        let (year, month, day) = date_of(seconds.div_euclid(DAY_S));
-        let second = seconds.rem_euclid(DAY_S);
+        // From the day on which the years of `date_of` begin: no moment lies before it.
+        let ms = (self.local_ms + ERA_DAYS * DAY_S * 1000) as u64;
+        let (seconds, ms) = (ms / 1000, (ms % 1000) as u32);
+        let (year, month, day) = date_of((seconds / DAY_S as u64) as u32);
+        let second = (seconds % DAY_S as u64) as u32;
         let mut text = *b"0000-00-00 00:00:00.000";
-        let mut two = |at: usize, value: i64| {
+        let mut two = |at: usize, value: u32| {
             text[at] = b'0' + (value / 10) as u8;
             text[at + 1] = b'0' + (value % 10) as u8;
         };
@@ -174,20 +178,21 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400);
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - ERA_DAYS
 }
 
-/// The inverse of [`days_of`].
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
+/// The inverse of [`days_of`] for days since 0000-03-01 (Neri and Schneider, "Euclidean affine functions and their
+/// application to calendar algorithms").
+fn date_of(days: u32) -> (u32, u32, u32) {
+    let quarters = 4 * days + 3;
+    let (century, of_century) = (quarters / 146_097, quarters % 146_097 / 4);
+    let product = 2_939_745 * u64::from(4 * of_century + 3);
+    let (year, of_year) = ((product >> 32) as u32, product as u32 / 2_939_745 / 4);
+    let months = 2141 * of_year + 197_913;
+    let (month, day) = (months >> 16, (months & 0xFFFF) / 2141 + 1);
+    // The years of the algorithm begin in March.
+    let next = u32::from(of_year >= 306);
+    (100 * century + year + next, month - 12 * next, day)
 }
 
 #[cfg(test)]
@@ -294,8 +299,8 @@ mod tests {
     #[test]
     fn every_day_survives_the_way_there_and_back() {
         for days in -719_162..2_932_897 {
-            let (year, month, day) = date_of(days);
-            assert_eq!(days_of(year, month, day), days);
+            let (year, month, day) = date_of((days + ERA_DAYS) as u32);
+            assert_eq!(days_of(year.into(), month.into(), day.into()), days);
         }
     }
 
