@@ -58,22 +58,28 @@ impl Member {
 #[derive(Debug, Default)]
 pub struct Members {
     pub list: Vec<Member>,
-    /// The members' hashes, side by side to be searched quickly.
-    hashes: Vec<u32>,
     /// Names that had escapes or are known beforehand, one after the other.
     decoded: Vec<u8>,
-    /// Where a hash stands by its lowest byte: the member's number from 1 on, 0 for none. Empty unless all names are known
-    /// beforehand.
-    table: Vec<u8>,
-    /// One bit per hash seen, so that most new names need no search.
-    seen: [u64; 8],
+    /// Where a hash stands, by its lowest bits.
+    table: Table,
     /// Two names may be equal but for case.
     pub case_doubt: bool,
 }
 
 /// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
 const SEARCHED_MEMBERS_MAX: usize = 128;
-/// Several members share a place of the table.
+/// A member's number from 1 on for each place, 0 for none.
+#[derive(Debug, Clone, Copy)]
+struct Table([u8; PLACES]);
+
+impl Default for Table {
+    fn default() -> Table {
+        Table([0; PLACES])
+    }
+}
+
+const PLACES: usize = 512;
+/// Several members share the place.
 const SHARED: u8 = u8::MAX;
 /// Space for more is given back before the next object.
 const KEPT_MEMBERS_MAX: usize = 4096;
@@ -81,14 +87,12 @@ const KEPT_MEMBERS_MAX: usize = 4096;
 impl Members {
     pub fn clear(&mut self) {
         self.list.clear();
-        self.hashes.clear();
         self.decoded.clear();
         if self.list.capacity() > KEPT_MEMBERS_MAX {
             self.list.shrink_to(KEPT_MEMBERS_MAX);
-            self.hashes.shrink_to(KEPT_MEMBERS_MAX);
             self.decoded.shrink_to(KEPT_MEMBERS_MAX);
         }
-        self.seen = [0; 8];
+        self.table = Table::default();
         self.case_doubt = false;
     }
 
@@ -101,31 +105,12 @@ impl Members {
 
     #[inline]
     pub fn get(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
-        match self.table.get(hash as usize & 0xFF) {
-            Some(0) => None,
-            Some(&number) if number != SHARED => {
-                let member = &self.list[usize::from(number) - 1];
-                (member.hash == hash && same(self.name(text, member), name)).then_some(member)
-            }
-            _ => self.search(text, name, hash),
+        let is_it = |member: &&Member| member.hash == hash && same(self.name(text, member), name);
+        match self.table.0[hash as usize % PLACES] {
+            0 => None,
+            SHARED => self.list.iter().find(is_it),
+            number => Some(&self.list[usize::from(number) - 1]).filter(is_it),
         }
-    }
-
-    #[inline]
-    fn search(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
-        let mut from = 0;
-        for chunk in self.hashes.chunks(8) {
-            // Without an early way out, so that the comparisons are made side by side.
-            if chunk.iter().fold(false, |hit, other| hit | (*other == hash)) {
-                let found = self.list[from..from + chunk.len()].iter();
-                let found = found.into_iter().find(|m| m.hash == hash && same(self.name(text, m), name));
-                if found.is_some() {
-                    return found;
-                }
-            }
-            from += chunk.len();
-        }
-        None
     }
 
     /// Takes in the next member; `member.name_*` is the raw name, `escaped` says whether it has a backslash.
@@ -145,21 +130,19 @@ impl Members {
     /// The same for a name without escapes, whose hash and legality are known.
     #[inline]
     pub fn push_judged(&mut self, text: &[u8], member: Member) {
-        let (word, bit) = ((member.hash >> 29) as usize, 1u64 << ((member.hash >> 23) & 63));
-        if self.seen[word] & bit != 0 && self.list.len() < SEARCHED_MEMBERS_MAX && self.replaced(text, &member) {
+        let place = &mut self.table.0[member.hash as usize % PLACES];
+        let number = u8::try_from(self.list.len() + 1).unwrap_or(SHARED);
+        *place = if *place == 0 { number } else { SHARED };
+        if *place == SHARED && self.list.len() < SEARCHED_MEMBERS_MAX && self.replaced(text, &member) {
             return;
         }
-        self.seen[word] |= bit;
-        self.hashes.push(member.hash);
         self.list.push(member);
     }
 
     /// The same names at the same places, for texts that will have them too.
     pub fn known(&self, text: &[u8]) -> Members {
-        let mut known = Members { hashes: self.hashes.clone(), table: vec![0; 256], ..Members::default() };
-        for (number, member) in (1..).zip(&self.list) {
-            let place = &mut known.table[member.hash as usize & 0xFF];
-            *place = if *place == 0 { u8::try_from(number).unwrap_or(SHARED) } else { SHARED };
+        let mut known = Members { table: self.table, ..Members::default() };
+        for member in &self.list {
             let name_at = known.decoded.len() as u32;
             known.decoded.extend_from_slice(self.name(text, member));
             let name_end = known.decoded.len() as u32;
@@ -213,8 +196,8 @@ impl Members {
             i += 1;
             !lost[i - 1]
         });
-        self.hashes.clear();
-        self.hashes.extend(self.list.iter().map(|member| member.hash));
+        // Their numbers are others now.
+        self.table.0.iter_mut().filter(|number| **number != 0).for_each(|number| *number = SHARED);
     }
 }
 

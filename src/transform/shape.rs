@@ -15,7 +15,7 @@ use super::scanner_wide::{Chunk, Width};
 
 /// Log names told apart; those that share a place share its shapes.
 const PLACES: usize = 128;
-/// Shapes of one place. With the limits below all shapes of a transformer take less than 8 MiB.
+/// Shapes of one place. With the limits below all shapes of a transformer take less than 12 MiB.
 const SHAPES_MAX: usize = 4;
 /// One bit each in a `u128`.
 const MEMBERS_MAX: usize = 128;
