@@ -5,7 +5,8 @@
 //! [`conf`] reads what the operator wrote and says what is meant. [`engine`] restores what the last process left, wires
 //! the threads of every task and leads them from checkpoint to checkpoint: the only owner of the program's state.
 //!
-//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, and [`transform`] turns each
+//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, through librdkafka or the
+//! protocol as [`fetch`] speaks it, and [`transform`] turns each
 //! value into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines
 //! will be in the files exactly once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in
 //! its slot what it is about to append, appends it, and marks it applied; then the reader frees the room.
@@ -40,6 +41,7 @@ pub mod daemon;
 pub mod demo;
 pub mod dry_run;
 pub mod engine;
+pub mod fetch;
 pub mod flow;
 pub mod inspect;
 pub mod ledger;

@@ -12,7 +12,7 @@ const LINE_CHARS: usize = 120;
 /// and may name all, `lib.rs` lists them.
 const FLOORS: &[&[&str]] = &[
     &["sys", "flow"],
-    &["ring"],
+    &["ring", "fetch"],
     &["writer", "transform", "ledger"],
     &["reader", "ctl", "tail"],
     &["conf"],

@@ -15,6 +15,32 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// A partition with the place where fetching begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+    /// Leader epoch of the record before; -1 where unknown, else the broker is asked whether its log still is the one
+    /// that was read.
+    pub epoch: i32,
+}
+
+/// What a fetched batch holds.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A record of the topic with this index.
+    Record(u16, Record<'a>),
+    /// Nothing more stands before `offset` for now; `epoch` is of what stands before it, -1 where unknown.
+    End { topic: u16, partition: i32, offset: i64, epoch: i32 },
+    /// The broker's log does not hold the place where the partition stands.
+    OutOfRange { topic: u16, partition: i32, reason: String },
+    /// The partition cannot be read on from where it stands.
+    Broken { topic: u16, partition: i32, offset: i64, reason: String },
+    /// Something that is mended without anybody's help.
+    Trouble(String),
+}
+
 /// A record for people's eyes, and what became of it. Long texts are cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {

@@ -279,12 +279,12 @@ impl Desk {
     fn item(&mut self, item: Item<'_>) -> Result<(), Stopped> {
         match item {
             Item::Record(topic, record) => self.record(topic, &record),
-            Item::End { topic, partition, offset } => {
+            Item::End { topic, partition, offset, epoch } => {
                 let Some(row) = self.row(topic, partition) else { return Ok(()) };
                 if self.partitions[row].state == State::Live && offset > self.outlet.publisher.marks()[row].next {
                     self.outlet.room()?;
                     let mark = self.outlet.publisher.mark(row);
-                    (mark.next, mark.k) = (offset, 0);
+                    (mark.next, mark.k, mark.epoch) = (offset, 0, epoch);
                     self.note_end(row);
                 }
                 Ok(())

@@ -76,7 +76,7 @@ impl<'a> Topic<'a> {
                         let Some(at) = self.source(topic, record.partition).filter(|at| open[*at]) else { continue };
                         open[at] = pass.record(at, &record, lines, lost);
                     }
-                    Item::End { topic, partition, offset } => {
+                    Item::End { topic, partition, offset, .. } => {
                         heard = Instant::now();
                         let ended = self.source(topic, partition).filter(|at| offset >= self.sources[*at].next);
                         ended.into_iter().for_each(|at| open[at] = false);

@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::flow::cluster::Cluster;
 use crate::flow::record::Record;
+pub use crate::flow::record::{From, Item};
 
 pub use catalog::{Catalog, Identity};
 
@@ -63,30 +64,6 @@ impl FetchError {
         let silent = [AllBrokersDown, BrokerTransportFailure, OperationTimedOut, Resolve];
         source.rdkafka_error_code().is_some_and(|code| silent.contains(&code))
     }
-}
-
-/// A partition with the place where fetching begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct From<'a> {
-    pub topic: &'a str,
-    pub partition: i32,
-    pub offset: i64,
-    /// -1 where unknown; else the broker is asked whether its log still is the one we read.
-    pub epoch: i32,
-}
-
-/// What a batch holds.
-pub enum Item<'a> {
-    /// A record of the topic with this index.
-    Record(u16, Record<'a>),
-    /// Nothing more stands before `offset` for now.
-    End { topic: u16, partition: i32, offset: i64 },
-    /// The broker's log does not hold the place where the partition stands.
-    OutOfRange { topic: u16, partition: i32, reason: String },
-    /// The partition cannot be read on from where it stands.
-    Broken { topic: u16, partition: i32, offset: i64, reason: String },
-    /// Something that librdkafka mends by itself.
-    Trouble(String),
 }
 
 /// One consumer instance with its partitions.
@@ -252,7 +229,9 @@ impl Batch<'_> {
                 let name = self.fetch.topics.get(usize::from(topic)).map_or("", String::as_str);
                 Item::Record(topic, Record { topic: name, partition, offset, timestamp_ms, leader_epoch, value })
             }
-            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Item::End { topic, partition, offset },
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Item::End { topic, partition, offset, epoch: -1 }
+            }
             error => {
                 // SAFETY: an error message's payload is its text.
                 let reason = unsafe { text(rd::rd_kafka_message_errstr(message)) };
