@@ -42,7 +42,7 @@ const TASK_ROWS: &[Row] = &[
     ("cluster", r#""eu""#, r#""e u""#, "no legal name"),
     ("assignment", r#""static""#, r#""group""#, "not available in this version"),
     ("start", r#""2026-01-31T00:00:00Z""#, r#""2026-01-31""#, "nor a time with its zone"),
-    ("fetch", r#""librdkafka""#, r#""native""#, "not available in this version"),
+    ("fetch", r#""native""#, r#""kafka""#, "known words"),
     ("transform", r#""none""#, r#""no""#, "known words"),
     ("app_ids", "[24, 25]", "[\"24\"]", "is a string"),
     ("settings_dir", r#""settings""#, r#""nowhere""#, "is no directory"),

@@ -16,6 +16,7 @@ mod disk;
 mod dry_run;
 mod etcd;
 mod failures;
+mod fetch;
 mod ground;
 mod kafka_tool;
 mod kill;

@@ -110,7 +110,7 @@ const COPY: &str = "raw copy";
 /// Name, deed, keys of the task.
 const LOGMILL: [(&str, &str, &str); 3] = [
     ("logmill", TRANSFORM, ""),
-    ("logmill, librdkafka's fetch", TRANSFORM, "fetch = \"librdkafka\"\n"),
+    ("logmill, native fetch", TRANSFORM, "fetch = \"native\"\n"),
     ("logmill, no transform", COPY, "transform = \"none\"\n"),
 ];
 

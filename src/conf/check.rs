@@ -10,7 +10,8 @@ use super::look::Look;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
 use super::units::show_size;
 use super::written::{Section, Written};
-use crate::flow::cluster::Cluster;
+use crate::fetch;
+use crate::flow::cluster::{Client, Cluster};
 use crate::flow::name::{Field, Rotate, Template};
 use crate::flow::problem::Problem;
 use crate::transform::{Options, UnknownLog, ValueCodec};
@@ -94,9 +95,11 @@ impl<'a> Check<'a> {
         let mut effective = look.effective();
         effective.add(look.key("file_name"), Some(&Value::Text(file_name.clone().into())));
         self.add_cluster(&look, &mut effective);
+        let cluster = self.cluster_of(&look, clusters);
         Deliver {
             name: section.name.clone(),
-            cluster: self.cluster_of(&look, clusters),
+            client: self.client(&look, &cluster),
+            cluster,
             topics: texts(look.items("topics")),
             group_id: look.text("group_id").into(),
             start: look.start("start"),
@@ -129,6 +132,18 @@ impl<'a> Check<'a> {
         if let Some(section) = cluster {
             effective.extend(Look { keys: CLUSTER, sections: [section; 2] }.effective());
         }
+    }
+
+    /// The native client has to know every property of the cluster.
+    fn client(&mut self, look: &Look<'_>, cluster: &Cluster) -> Client {
+        if look.text("fetch") != "native" {
+            return Client::Librdkafka;
+        }
+        if let Err(unknown) = fetch::Settings::of(cluster) {
+            let help = format!("remove it from [cluster.{}], or write fetch = \"librdkafka\"", cluster.name);
+            self.problems.push(look.place("fetch").problem(unknown.to_string(), help));
+        }
+        Client::Native
     }
 
     /// Mandatory keys that are not there.

@@ -205,8 +205,10 @@ pub static TASK: &[Key] = &[
         .help("Who owns the partitions. \"static\": this process owns all of them."),
     key("start", Kind::Start, EARLIEST, Task, "\"earliest\"")
         .help("Where to begin when no position is stored. A stored position always wins."),
-    choice("fetch", &["auto", "librdkafka"], &["native"], Task)
-        .help("The Kafka client. \"auto\" takes what there is, in this version librdkafka."),
+    choice("fetch", &["auto", "librdkafka", "native"], &[], Task).help(
+        "The Kafka client: librdkafka, or logmill's own, \"native\", which costs less and speaks neither TLS nor SASL. \
+         \"auto\" is librdkafka in this version.",
+    ),
     choice("transform", &["te", "none"], &[], Task)
         .help("\"te\": a ThinkingData line. \"none\": the value as it is, one line each."),
     key("app_ids", Kind::AppIds, MandatoryForTe, Live, "[24]")

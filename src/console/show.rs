@@ -49,13 +49,14 @@ fn task(text: &mut String, task: &TaskStatus, before: Option<(&Status, f64)>) ->
     let counts = task.counts;
     writeln!(
         text,
-        "  done {} = written {} + filtered {} + parked {}, failure queue {}, restarts {}",
+        "  done {} = written {} + filtered {} + parked {}, failure queue {}, restarts {}, fetch {}",
         number(counts.consumed),
         number(counts.written),
         number(counts.filtered),
         number(counts.parked),
         number(task.queue.failures),
-        task.restarts
+        task.restarts,
+        task.client.name()
     )?;
     if !task.stopped.is_empty() {
         writeln!(text, "  NOT READ: {}", task.stopped.join(", "))?;
@@ -176,6 +177,7 @@ fn at(ms: i64) -> String {
 mod tests {
     use super::*;
     use crate::ctl::protocol::QueueStatus;
+    use crate::flow::cluster::Client;
     use crate::flow::span::Counts;
 
     #[test]
@@ -205,6 +207,7 @@ mod tests {
             tasks: vec![TaskStatus {
                 name: "game".into(),
                 state: TaskState::Blocked,
+                client: Client::Native,
                 counts: Counts { consumed: 1_234, written: 1_000, filtered: 230, parked: 4 },
                 queue: QueueStatus { failures: 9, running: false, goal: 0, done: 0, counts: Counts::default() },
                 rate: 99.6,
@@ -239,7 +242,7 @@ mod tests {
 logmill 1, process 7, up 1 min 1 s, generation 2, memory 5.0 MiB
 
 game: BLOCKED, 100 records/s, lag 1,000, caught up in 10 s, newest 2020-12-17 05:52:40 UTC
-  done 1,234 = written 1,000 + filtered 230 + parked 4, failure queue 9, restarts 1
+  done 1,234 = written 1,000 + filtered 230 + parked 4, failure queue 9, restarts 1, fetch native
   NOT READ: t/3
   thread           core       cpu  fill
   r0-game             1      50 %   12%

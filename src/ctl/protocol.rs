@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::table;
+use crate::flow::cluster::Client;
 pub use crate::flow::cluster::Target;
 pub use crate::flow::record::Sample;
 use crate::flow::span::Counts;
@@ -238,6 +239,8 @@ pub struct Status {
 pub struct TaskStatus {
     pub name: String,
     pub state: TaskState,
+    /// What fetches its records.
+    pub client: Client,
     /// Of this run.
     pub counts: Counts,
     pub queue: QueueStatus,

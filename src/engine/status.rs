@@ -55,6 +55,7 @@ impl View {
             rate,
             lag: seen.lag,
             catch_up_s,
+            client: self.deliver.client,
             newest_ms: newest_ms.filter(|ms| *ms > 0),
             restarts: looks.restarts(&self.name),
             last_error: self.scout.trouble().or_else(|| threads.iter().find_map(|t| t.last_error.clone())),

@@ -242,6 +242,7 @@ pub fn reader_settings(
         task: deliver.name.clone(),
         index,
         cluster: deliver.cluster.clone(),
+        client: deliver.client,
         group_id: deliver.group_id.clone(),
         topics: topics.to_vec(),
         dormant: dormant.map(|t| t as u16).collect(),

@@ -17,6 +17,25 @@ impl Cluster {
     }
 }
 
+/// What fetches from a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Client {
+    /// Kafka's protocol as it is spoken here; no TLS, no SASL.
+    Native,
+    Librdkafka,
+}
+
+impl Client {
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Client::Native => "native",
+            Client::Librdkafka => "librdkafka",
+        }
+    }
+}
+
 /// Where an operator wants a partition to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

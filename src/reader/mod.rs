@@ -7,6 +7,7 @@ pub mod kafka;
 mod outlet;
 pub mod route;
 pub mod scout;
+pub mod source;
 pub mod tap;
 mod turn;
 mod work;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::flow::cluster::Cluster;
+use crate::flow::cluster::{Client, Cluster};
 use crate::flow::gauge::{Beat, Histogram};
 use crate::flow::left::Left;
 use crate::flow::problem::LastError;
@@ -34,6 +35,7 @@ pub struct Settings {
     /// Its number among the task's readers.
     pub index: usize,
     pub cluster: Cluster,
+    pub client: Client,
     pub group_id: String,
     /// Marks name a topic by its index here.
     pub topics: Vec<String>,

@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::again::{self, Again};
-use super::kafka::{Fetch, From, Item};
 use super::outlet::{Outlet, Stopped};
+use super::source::Source;
 use super::work::{Tools, Value, Worked};
 use super::{Bounds, Control, Event, Gauge, Settings, Shared, Standing, Topic, Wires};
 use crate::flow::clock;
-use crate::flow::record::Record;
+use crate::flow::record::{From, Item, Record};
 use crate::flow::span::{Mark, QUEUE};
 use crate::ring::layout::Work;
 use crate::ring::publish::{Publisher, RUNS_OWED_MAX};
@@ -28,7 +28,7 @@ const STAND: Duration = Duration::from_secs(1);
 
 /// A reader with all it needs, built before its thread starts.
 pub struct Reader {
-    fetch: Fetch,
+    source: Source,
     desk: Desk,
     /// When `rate_limit` allows the next batch.
     due: Instant,
@@ -87,7 +87,8 @@ impl Reader {
         wires: Wires,
         (gauge, shared): (Arc<Gauge>, Arc<Shared>),
     ) -> Result<Reader, String> {
-        let fetch = Fetch::open(&settings.cluster, &settings.group_id, &settings.topics).map_err(|e| e.to_string())?;
+        let Settings { cluster, client, group_id, topics, .. } = &settings;
+        let source = Source::open(*client, cluster, group_id, topics)?;
         let marks = recover::fold_all(&maps.rings[settings.index])?;
         gauge.follow(&marks);
         let state = |m: &Mark| {
@@ -110,7 +111,7 @@ impl Reader {
             again: None,
             reassign: false,
         };
-        Ok(Reader { fetch, desk, due: Instant::now(), stand_at: Instant::now(), paused: false })
+        Ok(Reader { source, desk, due: Instant::now(), stand_at: Instant::now(), paused: false })
     }
 
     /// Until told to stop.
@@ -139,7 +140,7 @@ impl Reader {
         self.desk.now_ms = clock::now_ms();
         let again = self.desk.again.as_ref().is_some_and(Again::is_ready);
         let wait = if again { AGAIN_WAIT } else { self.desk.settings.live.poll_timeout };
-        let mut batch = self.fetch.next_batch(wait);
+        let mut batch = self.source.next_batch(wait);
         let taken = batch.records();
         self.desk.outlet.tap.look();
         if taken > 0 {
@@ -172,7 +173,7 @@ impl Reader {
             topic: mark.topic,
             partition: mark.partition,
             next: mark.next,
-            high: self.fetch.high(mark.topic, mark.partition),
+            high: self.source.high(mark.topic, mark.partition),
             stopped: row.state == State::Idle,
         };
         self.desk.outlet.gauge.set_standings(wanted.map(standing).collect());
@@ -198,8 +199,8 @@ impl Reader {
         }
     }
 
-    /// All partitions of the table, from their marks. What librdkafka had fetched before is dropped with the old
-    /// assignment; should any of it come all the same, its offset is below the mark.
+    /// All partitions of the table, from their marks. What was fetched before is dropped with the old assignment;
+    /// should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
         let marks = self.desk.outlet.publisher.marks();
         let is_live =
@@ -213,7 +214,7 @@ impl Reader {
                 epoch: m.epoch,
             })
             .collect();
-        if let Err(e) = self.fetch.assign(&places) {
+        if let Err(e) = self.source.assign(&places) {
             panic!("{}: reader {}: {e}", self.desk.settings.task, self.desk.settings.index);
         }
     }

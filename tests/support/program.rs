@@ -47,7 +47,8 @@ impl Site {
     }
 
     /// Adds `[deliver.NAME]` from these topics into `out/NAME`, as group NAME of this site; `lines` is TOML for the
-    /// other keys (project 24 in +08:00 from the earliest record unless they say otherwise).
+    /// other keys (project 24 in +08:00 from the earliest record unless they say otherwise; `LOGMILL_TEST_FETCH` may
+    /// hold a client for the key `fetch`, so that every test can run with each).
     pub fn task(&mut self, name: &str, topics: &[&str], lines: &str) -> &mut Site {
         let defaults = [
             ("topics", format!("{topics:?}")),
@@ -60,7 +61,8 @@ impl Site {
         ];
         let given = |key: &str| lines.lines().any(|line| line.split('=').next().is_some_and(|k| k.trim() == key));
         self.tasks += &format!("\n[deliver.{name}]\n{lines}\n");
-        for (key, value) in defaults.iter().filter(|(key, _)| !given(key)) {
+        let fetch = std::env::var("LOGMILL_TEST_FETCH").map(|client| ("fetch", format!("{client:?}")));
+        for (key, value) in defaults.into_iter().chain(fetch).filter(|(key, _)| !given(key)) {
             self.tasks += &format!("{key} = {value}\n");
         }
         self
