@@ -145,8 +145,8 @@ fn a_restart_goes_on_at_the_place_and_what_was_kept_is_shown_without_the_program
     place.await_topic(&["1", "2"]);
     // Once more, with a key that the task has to start anew for.
     place.paths("*.log", OTHER).site.write_config();
-    let told = place.site.millctl(&["reload"]);
-    assert_eq!(told.line(), "generation 2: +0 tasks, ~1 changed, -0\nweb drains and begins anew: close_delay");
+    place.site.await_log("generation 2: +0 tasks, ~1 changed, -0\n", SOON);
+    place.site.await_log("web drains and begins anew: close_delay\n", SOON);
     place.write("a.log", "3\n");
     place.await_topic(&["1", "2", "3"]);
     run.kill9();
@@ -254,7 +254,7 @@ fn a_reload_that_names_more_files_does_not_touch_the_others() {
     assert_eq!((place.status()["lines"].as_u64(), &place.status()["restarts"]), (Some(3), &before["restarts"]));
     place.site.clear_tasks().section("collect.other", &format!("paths = [\"/nowhere\"]\ntopic = {:?}", place.topic));
     place.site.write_config();
-    assert!(place.site.millctl(&["reload"]).line().ends_with("web drains and ends\nother is new"));
+    place.site.await_log("web drains and ends\n", SOON);
     place.site.awaited("the other task", SOON, || (place.status()["name"] == "other").then_some(()));
 }
 
