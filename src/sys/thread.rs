@@ -64,3 +64,29 @@ pub fn contained<T>(body: impl FnOnce() -> T) -> Result<T, String> {
         text.or_else(|| said.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    /// In a process of its own, for the hook holds for all of it.
+    #[test]
+    fn a_panic_ends_the_process_unless_it_is_contained() {
+        const IS_CHILD: &str = "LOGMILL_TEST_CONTAINED";
+        if let Ok(which) = std::env::var(IS_CHILD) {
+            abort_on_panic();
+            assert_eq!(contained(|| assert!(which.is_empty(), "said")).unwrap_err(), "said");
+            assert!(which == "contained", "not contained");
+            return;
+        }
+        let name = "sys::thread::tests::a_panic_ends_the_process_unless_it_is_contained";
+        let end = |which| {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", name]).env(IS_CHILD, which).output().unwrap().status
+        };
+        assert!(end("contained").success());
+        assert_eq!(end("not contained").signal(), Some(libc::SIGABRT));
+    }
+}

@@ -99,6 +99,8 @@ impl Station {
         let (mut came, mut grown) = (Vec::new(), Vec::new());
         let found = self.found_while_down(&sight, now);
         for path in &sight.files {
+            // Of half a million files the look takes its time, and does not hang.
+            self.lease.beat();
             let Some(entry) = entry_of(&self.roads, path) else { continue };
             if !seen.insert(path) {
                 continue;
@@ -144,7 +146,10 @@ impl Station {
         for _ in 0..LOOKS_MAX {
             let before = std::mem::take(&mut sight.dirs);
             sight = Sight::default();
-            self.roads.iter().for_each(|road| road.pattern.look(&mut sight));
+            for road in &self.roads {
+                self.lease.beat();
+                road.pattern.look(&mut sight);
+            }
             self.fleet.resolve_links(&mut sight);
             let is_same = before == sight.dirs;
             let refused = match &mut self.dirs {

@@ -31,9 +31,9 @@ pub struct Verdict {
 #[derive(Debug, Default)]
 pub struct Doubled {
     pub lines: u64,
-    /// Of these: how many had stood in the topic for longer than [`REPORTED_MS`] when the kill came. Their confirmation
-    /// had come, and was not kept yet.
-    pub confirmed: u64,
+    /// Of these: how many had stood in the topic for longer than [`REPORTED_MS`] when the kill came. Unless broker or
+    /// machine stood still, their confirmation had come, and was not kept yet.
+    pub older: u64,
     /// The oldest of them, in milliseconds.
     pub oldest_ms: i64,
     pub first: Option<(usize, u64)>,
@@ -144,7 +144,7 @@ impl Doubled {
         if times == 1
             && let Some(kill) = kills.iter().find(|kill| **kill >= first_ms)
         {
-            self.confirmed += u64::from(kill - first_ms > REPORTED_MS);
+            self.older += u64::from(kill - first_ms > REPORTED_MS);
             self.oldest_ms = self.oldest_ms.max(kill - first_ms);
         }
     }
@@ -163,10 +163,10 @@ impl fmt::Display for Verdict {
             doubled.lines,
         )?;
         if let Some(mark) = doubled.first {
-            let Doubled { confirmed, oldest_ms, times, .. } = doubled;
+            let Doubled { older, oldest_ms, times, .. } = doubled;
             write!(
                 out,
-                " ({confirmed} of them stood there for more than {REPORTED_MS} ms before the kill, at most for \
+                " ({older} of them stood there for more than {REPORTED_MS} ms before the kill, at most for \
                  {oldest_ms} ms; no line more than {times} times; the first is {mark:?})"
             )?;
         }
