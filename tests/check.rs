@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support;
+use crate::support::{self, Place};
 
 const GOOD: &str = r#"[cluster.default]
 brokers = "127.0.0.1:1"
@@ -16,20 +16,12 @@ settings_dir = "settings"
 dir = "out"
 "#;
 
-fn place(config: &str) -> tempfile::TempDir {
-    let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    support::write_settings(&dir.path().join("settings"));
-    std::fs::write(dir.path().join("logmill.toml"), config).expect("a file");
-    dir
+fn logmill(place: &Place, arguments: &[&str]) -> Output {
+    place.command(arguments).output().expect("logmill runs")
 }
 
-fn logmill(dir: &tempfile::TempDir, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
-    command.args(arguments).current_dir(dir.path()).output().expect("logmill runs")
-}
-
-fn check(dir: &tempfile::TempDir) -> Output {
-    logmill(dir, &["check", "--config", "logmill.toml"])
+fn check(place: &Place) -> Output {
+    logmill(place, &["check", "--config", "logmill.toml"])
 }
 
 fn said(output: &Output) -> String {
@@ -37,25 +29,25 @@ fn said(output: &Output) -> String {
 }
 
 /// Both commands refuse with exit code 1, and say the same: the place, what is wrong, what to write instead.
-fn refused(dir: &tempfile::TempDir, words: &[&str]) {
+fn refused(place: &Place, words: &[&str]) {
     for arguments in [["check", "--config", "logmill.toml"], ["run", "--config", "logmill.toml"]] {
-        let output = logmill(dir, &arguments);
+        let output = logmill(place, &arguments);
         let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty());
         words.iter().for_each(|word| assert!(said.contains(word), "{arguments:?}: no {word:?} in\n{said}"));
     }
-    assert!(!dir.path().join("data").exists() && !dir.path().join("out").exists(), "nothing was begun");
+    assert!(!place.path("data").exists() && !place.path("out").exists(), "nothing was begun");
 }
 
 #[test]
 fn a_good_file_is_said_to_be_good() {
-    let dir = place(GOOD);
-    let output = check(&dir);
+    let place = Place::new(GOOD);
+    let output = check(&place);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(said(&output), "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "logmill.toml is good: 1 task\n");
-    assert!(!dir.path().join("data").exists() && !dir.path().join("out").exists(), "a check changes nothing");
+    assert!(!place.path("data").exists() && !place.path("out").exists(), "a check changes nothing");
 }
 
 #[test]
@@ -73,7 +65,7 @@ fn broken_configurations_are_refused_with_place_and_cure() {
         ("[deliver.game]", "[delivery.game]", &["logmill.toml:4:", "deliver"]),
     ] {
         assert!(GOOD.contains(from));
-        refused(&place(&GOOD.replace(from, to)), words);
+        refused(&Place::new(&GOOD.replace(from, to)), words);
     }
 }
 
@@ -91,25 +83,25 @@ fn broken_settings_are_refused_with_place_and_cure() {
         ("filter", "{ \"rules\": [ { \"when\": [ { \"field\": \"a\", \"op\": \"is\", \"value\": 1 } ] } ] }", &["eq"]),
         ("filter", "{ \"mode\": \"drop\", \"mode\": \"keep\" }", &["filter.24.json:1:19"]),
     ] {
-        let dir = place(GOOD);
-        std::fs::write(dir.path().join(format!("settings/mthinkingdata:{file}.24.json")), text).expect("a file");
-        refused(&dir, words);
+        let place = Place::new(GOOD);
+        place.write(&format!("settings/mthinkingdata:{file}.24.json"), text);
+        refused(&place, words);
     }
 }
 
 #[test]
 fn all_problems_of_all_files_come_at_once() {
-    let dir = place(&GOOD.replace("group_id", "grup_id").replace("\"out\"", "7"));
-    std::fs::write(dir.path().join("settings/mthinkingdata:filter.24.json"), "{ \"mode\": 1 }").expect("a file");
-    refused(&dir, &["grup_id", "logmill.toml:9:7", "filter.24.json:1:11"]);
+    let place = Place::new(&GOOD.replace("group_id", "grup_id").replace("\"out\"", "7"));
+    place.write("settings/mthinkingdata:filter.24.json", "{ \"mode\": 1 }");
+    refused(&place, &["grup_id", "logmill.toml:9:7", "filter.24.json:1:11"]);
 }
 
 #[test]
 fn what_is_odd_is_a_warning_and_no_refusal() {
-    let dir = place(&format!("{GOOD}writers = 4\n"));
-    let metadata = dir.path().join("settings/mthinkingdata:metadata.24.json");
+    let place = Place::new(&format!("{GOOD}writers = 4\n"));
+    let metadata = place.path("settings/mthinkingdata:metadata.24.json");
     std::fs::remove_file(&metadata).expect("a file");
-    let output = check(&dir);
+    let output = check(&place);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let said = said(&output);
     assert!(said.contains("warning") && said.contains("logmill.toml:10:11"), "{said}");
@@ -118,35 +110,34 @@ fn what_is_odd_is_a_warning_and_no_refusal() {
 
 #[test]
 fn files_that_are_not_there_and_words_that_are_none() {
-    let dir = place(GOOD);
-    let missing = logmill(&dir, &["check", "--config", "none.toml"]);
+    let place = Place::new(GOOD);
+    let missing = logmill(&place, &["check", "--config", "none.toml"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(said(&missing).contains("none.toml"));
     for words in [&["chekc"][..], &["check", "--confg", "x"], &["check", "--config"], &[]] {
-        let output = logmill(&dir, words);
+        let output = logmill(&place, words);
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         assert!(said(&output).contains("--help"), "{words:?}: {}", said(&output));
     }
 }
 
 /// `check` with these variables set.
-fn check_under(dir: &tempfile::TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
-    command.args(["check", "--config", "logmill.toml"]).args(arguments).envs(variables.iter().copied());
-    command.current_dir(dir.path()).output().expect("logmill runs")
+fn check_under(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = place.command(&["check", "--config", "logmill.toml"]);
+    command.args(arguments).envs(variables.iter().copied()).output().expect("logmill runs")
 }
 
 #[test]
 fn an_overlay_has_its_own_places() {
-    let dir = place(GOOD);
-    std::fs::write(dir.path().join("logmill.local.toml"), "[deliver.game]\n\nreaders = 0\n").expect("a file");
-    assert_eq!(check(&dir).status.code(), Some(0), "without --env it is not looked at");
-    let output = check_under(&dir, &["--env", "local"], &[]);
+    let place = Place::new(GOOD);
+    place.write("logmill.local.toml", "[deliver.game]\n\nreaders = 0\n");
+    assert_eq!(check(&place).status.code(), Some(0), "without --env it is not looked at");
+    let output = check_under(&place, &["--env", "local"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("--> logmill.local.toml:3:11"), "{}", said(&output));
 
     for (env, words) in [("prod", "--> logmill.prod.toml"), ("../x", "no legal name of an environment")] {
-        let output = check_under(&dir, &["--env", env], &[]);
+        let output = check_under(&place, &["--env", env], &[]);
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains(words), "{}", said(&output));
     }
@@ -154,7 +145,7 @@ fn an_overlay_has_its_own_places() {
 
 #[test]
 fn variables_are_checked_like_the_file() {
-    let dir = place(GOOD);
+    let place = Place::new(GOOD);
     for (name, value, message) in [
         ("LOGMILL_DELIVER__GAME__READERS", "two", "readers = two is a string"),
         ("LOGMILL_PROCESS__CORES", "[1, 1]", "cores = [1, 1] is no list of core numbers"),
@@ -162,7 +153,7 @@ fn variables_are_checked_like_the_file() {
         ("LOGMILL_SYSTEM__CLUSTER", "eu", "there is no section [cluster.eu]"),
         ("logmill_process__data_dir", "", "data_dir = \"\" is empty"),
     ] {
-        let output = check_under(&dir, &[], &[(name, value)]);
+        let output = check_under(&place, &[], &[(name, value)]);
         let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{name}: {said}");
         assert!(said.contains(&format!("--> environment variable {name}\n")) && said.contains(message), "{said}");
@@ -171,55 +162,55 @@ fn variables_are_checked_like_the_file() {
 
 #[test]
 fn a_variable_that_names_no_key_is_a_warning() {
-    let dir = place(GOOD);
+    let place = Place::new(GOOD);
     for (name, near) in [
         ("LOGMILL_DELIVER__GMAE__READERS", "set LOGMILL_DELIVER__GAME__READERS"),
         ("LOGMILL_PROCESS_DATA_DIR", "set LOGMILL_PROCESS__DATA_DIR"),
         ("LOGMILL_DATA_DIR", "set LOGMILL_PROCESS__DATA_DIR"),
         ("LOGMILL_PROCESS__NOTHING_LIKE_THIS_AT_ALL", "unset it"),
     ] {
-        let output = check_under(&dir, &[], &[(name, "x")]);
+        let output = check_under(&place, &[], &[(name, "x")]);
         let said = said(&output);
         assert_eq!(output.status.code(), Some(0), "{name}: {said}");
         assert!(said.starts_with(&format!("warning: {name} ")) && said.contains(near), "{name}: {said}");
     }
-    assert_eq!(said(&check_under(&dir, &[], &[("LOGMILL_OPTIONS", "x")])), "", "it may be somebody else's");
+    assert_eq!(said(&check_under(&place, &[], &[("LOGMILL_OPTIONS", "x")])), "", "it may be somebody else's");
     let two = GOOD.replace("deliver.game", "deliver.a-b") + &GOOD[GOOD.find("[deliver").expect("a task")..];
     let two = two.replace("deliver.game", "deliver.a_b").replacen("\"a\"", "\"b\"", 1).replacen("\"out\"", "\"x\"", 1);
-    let output = check_under(&place(&two), &[], &[("LOGMILL_DELIVER__A_B__READERS", "3")]);
+    let output = check_under(&Place::new(&two), &[], &[("LOGMILL_DELIVER__A_B__READERS", "3")]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("may mean [deliver.a-b] or [deliver.a_b]"), "{}", said(&output));
 }
 
 #[test]
 fn variables_in_texts() {
-    let dir = place(&GOOD.replace("127.0.0.1:1", "${TEST_HOST}:1").replace("\"a\"", "\"a${TEST_TOPIC}\""));
-    let output = check_under(&dir, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "-b")]);
+    let place = Place::new(&GOOD.replace("127.0.0.1:1", "${TEST_HOST}:1").replace("\"a\"", "\"a${TEST_TOPIC}\""));
+    let output = check_under(&place, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "-b")]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 
-    let output = check_under(&dir, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "/")]);
+    let output = check_under(&place, &[], &[("TEST_HOST", "h"), ("TEST_TOPIC", "/")]);
     assert!(said(&output).contains("is no legal topic name"), "what is put in is checked: {}", said(&output));
 
-    let missing = said(&check_under(&dir, &[], &[("TEST_TOPIC", "")]));
+    let missing = said(&check_under(&place, &[], &[("TEST_TOPIC", "")]));
     assert!(missing.contains("TEST_HOST is not set\n --> logmill.toml:2:11"), "{missing}");
     assert!(missing.ends_with("refused: 1 problem\n"), "nothing else is said of that value: {missing}");
 
     for wrong in ["${}", "${A", "${A B}"] {
-        let output = check(&place(&GOOD.replace("\"g\"", &format!("\"{wrong}\""))));
+        let output = check(&Place::new(&GOOD.replace("\"g\"", &format!("\"{wrong}\""))));
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains("logmill.toml:6:12") && said(&output).contains("write ${NAME}"), "{wrong}");
     }
-    assert_eq!(check(&place(&GOOD.replace("\"g\"", "\"$${A} $5\""))).status.code(), Some(0), "an escape");
+    assert_eq!(check(&Place::new(&GOOD.replace("\"g\"", "\"$${A} $5\""))).status.code(), Some(0), "an escape");
 }
 
 #[test]
 fn a_line_with_a_password_is_not_repeated() {
     let text =
         GOOD.replace("[deliver", "librdkafka = { \"sasl.password\" = \"hunter2\", \"group.id\" = \"g\" }\n[deliver");
-    let said = said(&check(&place(&text)));
+    let said = said(&check(&Place::new(&text)));
     assert!(said.contains("--> logmill.toml:4:") && !said.contains("hunter2"), "{said}");
     let unquoted = text.replace("\"hunter2\"", "hunter2");
-    let said = self::said(&check(&place(&unquoted)));
+    let said = self::said(&check(&Place::new(&unquoted)));
     assert!(said.contains("--> logmill.toml:4:") && !said.contains("hunter2"), "{said}");
 }
 
@@ -256,7 +247,7 @@ fn the_brokers_are_asked() {
     let brokers = support::kafka().bootstrap();
     let good = GOOD.replace("127.0.0.1:1", brokers).replace("\"a\"", &format!("{topic:?}"));
     let online = |config: &str| {
-        let output = check_under(&place(config), &["--online"], &[]);
+        let output = check_under(&Place::new(config), &["--online"], &[]);
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), said(&output))
     };
     let head = format!("logmill.toml is good: 1 task\ncluster default ({brokers}): answers\n");

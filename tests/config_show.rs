@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use logmill::conf::schema::{CLUSTER, COLLECT, ETCD, Key, PROCESS, TASK};
 use serde_json::{Value, json};
 
+use crate::support::Place;
+
 /// A key, a value that is not its default in the form in which it is shown, a wrong one, and a word of what is said
 /// against that.
 type Row = (&'static str, &'static str, &'static str, &'static str);
@@ -121,32 +123,20 @@ settings_dir = "settings"
 dir = "out"
 "#;
 
-struct Place {
-    dir: tempfile::TempDir,
+/// A place with all that a row names.
+fn place(config: &str) -> Place {
+    let place = Place::new(config);
+    place.write("settings/mthinkingdata:metadata.25.json", "[]");
+    place.write("list.json", "[]");
+    place.write("cert.pem", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n");
+    place.write("key.pem", "-----BEGIN PRIVATE KEY-----\nMAAA\n-----END PRIVATE KEY-----\n");
+    place
 }
 
 impl Place {
-    fn new(config: &str) -> Place {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(dir.path().join("settings")).expect("a directory");
-        std::fs::write(dir.path().join("settings/mthinkingdata:metadata.24.json"), "[]").expect("a file");
-        std::fs::write(dir.path().join("settings/mthinkingdata:metadata.25.json"), "[]").expect("a file");
-        let place = Place { dir };
-        place.write("list.json", "[]");
-        place.write("cert.pem", "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n");
-        place.write("key.pem", "-----BEGIN PRIVATE KEY-----\nMAAA\n-----END PRIVATE KEY-----\n");
-        place.write("logmill.toml", config);
-        place
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.dir.path().join(name), text).expect("a file");
-    }
-
     fn run(&self, arguments: &[&str], variables: &[(String, String)]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
-        command.args(arguments).args(["--config", "logmill.toml"]).envs(variables.iter().cloned());
-        command.current_dir(self.dir.path()).output().expect("logmill runs")
+        let mut command = self.command(arguments);
+        command.args(["--config", "logmill.toml"]).envs(variables.iter().cloned()).output().expect("logmill runs")
     }
 
     /// What `config show` prints; panics where it refuses.
@@ -192,7 +182,7 @@ fn the_rows_name_every_key() {
 #[test]
 fn every_key_of_the_file_is_shown_with_its_line() {
     let text = all_rows(|row| row.1);
-    let shown = Place::new(&text).shown(&[], &[]);
+    let shown = place(&text).shown(&[], &[]);
     for (heading, _, rows) in SECTIONS {
         let first = text.lines().position(|line| line == format!("[{heading}]")).expect("the heading") + 2;
         for (line, (key, value, ..)) in (first..).zip(rows) {
@@ -212,7 +202,7 @@ fn every_key_is_set_by_a_variable() {
     };
     let rows = || SECTIONS.iter().flat_map(|(heading, _, rows)| rows.iter().map(move |row| (*heading, row)));
     let variables: Vec<_> = rows().map(|(heading, (key, value, ..))| (variable(heading, key), bare(value))).collect();
-    let shown = Place::new(&text).shown(&[], &variables);
+    let shown = place(&text).shown(&[], &variables);
     for (heading, (key, value, ..)) in rows() {
         assert_shown(&shown, heading, key, value, &variable(heading, key));
     }
@@ -221,7 +211,7 @@ fn every_key_is_set_by_a_variable() {
 #[test]
 fn every_key_is_refused_where_it_is_wrong() {
     let text = all_rows(|row| row.2);
-    let output = Place::new(&text).run(&["check"], &[]);
+    let output = place(&text).run(&["check"], &[]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let problems: Vec<&str> = said.split("\n\n").collect();
@@ -238,16 +228,16 @@ fn every_key_is_refused_where_it_is_wrong() {
 
 #[test]
 fn layers_are_laid_over_one_another_key_by_key() {
-    let place = Place::new(&format!("{BARE}readers = 3\nlanes = 2\n[system]\nwriters = 2\nlanes = 4\nreaders = 5\n"));
+    let place = place(&format!("{BARE}readers = 3\nlanes = 2\n[system]\nwriters = 2\nlanes = 4\nreaders = 5\n"));
     place.write(
         "logmill.local.toml",
         "[deliver.game]\nconsumerNum = 4\n[system]\nring_size = \"8MiB\"\n[process]\ncores = [0]\n",
     );
     let variables = [("logmill_Deliver__Game__Lanes".to_string(), "6".to_string())];
     let alone = place.shown(&[], &[]);
-    assert_shown(&alone, "deliver.game", "readers", "3", "logmill.toml:10");
-    assert_shown(&alone, "deliver.game", "lanes", "2", "logmill.toml:11");
-    assert_shown(&alone, "deliver.game", "writers", "2", "logmill.toml:13 [system]");
+    assert_shown(&alone, "deliver.game", "readers", "3", "logmill.toml:13");
+    assert_shown(&alone, "deliver.game", "lanes", "2", "logmill.toml:14");
+    assert_shown(&alone, "deliver.game", "writers", "2", "logmill.toml:16 [system]");
     assert_shown(&alone, "deliver.game", "ring_size", "\"16MiB\"", "default");
 
     let over = place.shown(&["--env", "local"], &variables);
@@ -261,7 +251,7 @@ fn layers_are_laid_over_one_another_key_by_key() {
 
 #[test]
 fn an_overlay_adds_sections() {
-    let place = Place::new(BARE);
+    let place = place(BARE);
     let task = BARE.split_once("[deliver.game]").expect("a task").1;
     let task = task.replace("\"t\"", "\"u\"").replace("\"out\"", "\"out2\"");
     place.write(
@@ -284,8 +274,8 @@ fn an_overlay_adds_sections() {
 #[test]
 fn what_is_shown_can_be_read_again() {
     for text in [all_rows(|row| row.1), BARE.to_string()] {
-        let first = Place::new(&text).shown(&[], &[]);
-        let again = Place::new(&first).shown(&[], &[]);
+        let first = place(&text).shown(&[], &[]);
+        let again = place(&first).shown(&[], &[]);
         let values = |shown: &str| -> Vec<String> {
             let lines = shown.lines().map(|line| line.split("  # ").next().unwrap_or_default().trim_end().to_string());
             lines.collect()
@@ -296,7 +286,7 @@ fn what_is_shown_can_be_read_again() {
 
 #[test]
 fn json_has_numbers_in_their_units() {
-    let place = Place::new(&format!("{BARE}poll_timeout = \"1s\"\nmin_free = \"1GiB\"\n[system]\nrate_limit = 7\n"));
+    let place = place(&format!("{BARE}poll_timeout = \"1s\"\nmin_free = \"1GiB\"\n[system]\nrate_limit = 7\n"));
     let shown = place.json(&[], &[("LOGMILL_PROCESS__LAG_ALERT".into(), "9".into())]);
     let game = &shown["deliver"]["game"];
     let origin = |line: u64, column: u64, section: Option<&str>| {
@@ -305,15 +295,15 @@ fn json_has_numbers_in_their_units() {
     };
     assert_eq!(
         game["poll_timeout"],
-        json!({ "value": 1000, "unit": "ms", "change": "live", "origin": origin(10, 16, None) })
+        json!({ "value": 1000, "unit": "ms", "change": "live", "origin": origin(13, 16, None) })
     );
     assert_eq!(
         game["min_free"],
-        json!({ "value": 1 << 30, "unit": "bytes", "change": "live", "origin": origin(11, 12, None) })
+        json!({ "value": 1 << 30, "unit": "bytes", "change": "live", "origin": origin(14, 12, None) })
     );
     assert_eq!(
         game["rate_limit"],
-        json!({ "value": 7, "unit": "records/s", "change": "live", "origin": origin(13, 14, Some("system")) })
+        json!({ "value": 7, "unit": "records/s", "change": "live", "origin": origin(16, 14, Some("system")) })
     );
     assert_eq!(game["app_ids"]["value"], json!([24]));
     assert_eq!(
@@ -334,12 +324,12 @@ fn secrets_are_not_shown() {
         "\"${TEST_HOST}:1\"\nlibrdkafka = { \"sasl.password\" = \"hunter2\", \"client.id\" = \"${TEST_ID}\", \
          \"client.rack\" = \"open\" }",
     );
-    let place = Place::new(&format!("{text}[process]\nreport_to = \"http://h/${{TEST_KEY}}\"\n"));
+    let place = place(&format!("{text}[process]\nreport_to = \"http://h/${{TEST_KEY}}\"\n"));
     let variables = [("TEST_HOST", "hidden1"), ("TEST_ID", "hidden2"), ("TEST_KEY", "hidden3")];
     let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
     let shown = place.shown(&[], &variables);
     assert_shown(&shown, "cluster.default", "brokers", "\"${TEST_HOST}:1\"", "logmill.toml:3");
-    assert_shown(&shown, "process", "report_to", "\"http://h/${TEST_KEY}\"", "logmill.toml:12");
+    assert_shown(&shown, "process", "report_to", "\"http://h/${TEST_KEY}\"", "logmill.toml:15");
     let properties = r#"{ "client.id" = "${TEST_ID}", "client.rack" = "open", "sasl.password" = "(hidden)" }"#;
     assert_shown(&shown, "cluster.default", "librdkafka", properties, "logmill.toml:4");
     let json = place.json(&[], &variables);
@@ -352,7 +342,7 @@ fn secrets_are_not_shown() {
 
 #[test]
 fn a_task_that_is_not_there_and_a_file_that_is_wrong() {
-    let place = Place::new(BARE);
+    let place = place(BARE);
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let output = place.run(&["config", "show", "--task", "gmae"], &[]);
     assert_eq!(
@@ -367,14 +357,13 @@ fn a_task_that_is_not_there_and_a_file_that_is_wrong() {
 
 #[test]
 fn a_dry_run_takes_the_overlay() {
-    let place = Place::new(BARE);
+    let place = place(BARE);
     place.write("logmill.raw.toml", "[deliver.game]\ntransform = \"none\"\n");
     place.write("records", "as it is\n");
     let out = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logmill"));
-        command.args(["transform", "--config", "logmill.toml", "--task", "game"]).args(arguments);
-        let records = std::fs::File::open(place.dir.path().join("records")).expect("the records");
-        let output = command.current_dir(place.dir.path()).stdin(records).output().expect("logmill runs");
+        let mut command = place.command(&["transform", "--config", "logmill.toml", "--task", "game"]);
+        let records = std::fs::File::open(place.path("records")).expect("the records");
+        let output = command.args(arguments).stdin(records).output().expect("logmill runs");
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     };

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::support::{
     Checker, Finding, Made, Mix, Order, Part, Record, SOON, Seen, Site, Tailer, Tmpfs, Verdict, kafka, left_out,
@@ -84,7 +83,7 @@ fn a_disk_that_fills_up_is_waited_for() {
     let mut run = site.start(&[]);
     site.awaited(says, SOON, || (site.log().matches(says).count() > said).then_some(()));
     run.term();
-    assert_eq!(run.wait(Duration::from_secs(10)).code(), Some(1));
+    assert_eq!(run.wait(SOON).code(), Some(1));
     let mut run = site.start(&[]);
     tmpfs.remount("size=100m");
     site.await_lines("game", 40_000, SOON);

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Checker, Dice, Mix, Order, Part, Record, Seen, Site, Tailer, eventually, kafka, left_out, times};
+use crate::support::{
+    Checker, Dice, Mix, Order, Part, Record, SOON, Seen, Site, Tailer, eventually, kafka, left_out, times,
+};
 
 const PARTITIONS: i32 = 6;
 /// Kills of one run; `LOGMILL_KILLS` asks for more.
@@ -44,13 +46,13 @@ fn kills_lose_double_tear_and_shrink_nothing() {
         let wait = Duration::from_millis(random.below(300));
         while began.elapsed() < wait || (kill % 2 == 0 && tailer.bytes() == before) {
             assert!(run.ended().is_none(), "it ended by itself:\n{}", site.log());
-            assert!(began.elapsed() < Duration::from_secs(60), "no line came:\n{}", site.log());
+            assert!(began.elapsed() < SOON, "no line came:\n{}", site.log());
             std::thread::yield_now();
         }
         run.kill9();
     }
     let mut last = site.start(&["--exit-at-end"]);
-    assert!(last.wait(Duration::from_secs(120)).success(), "{}", site.log());
+    assert!(last.wait(SOON).success(), "{}", site.log());
     let seen = tailer.finish();
     seen.assert_clean();
     checker.check(&seen, Order::PerFile).assert_exact();
@@ -77,13 +79,13 @@ fn without_maps_files_go_back_to_the_checkpoint_and_are_exact() {
         let before = written(&site);
         let mut run = site.start(&[]);
         kafka.produce(&topic, made.iter().map(Record::from));
-        eventually("lines come", Duration::from_secs(60), || (written(&site) > before).then_some(()));
+        eventually("lines come", SOON, || (written(&site) > before).then_some(()));
         run.kill9();
         let state = site.path("data").read_dir().expect("data").flatten().find(|e| is_state(&e.path())).expect("state");
         std::fs::remove_file(state.path().join("current")).expect("the maps");
     }
     let mut last = site.start(&["--exit-at-end"]);
-    assert!(last.wait(Duration::from_secs(120)).success(), "{}", site.log());
+    assert!(last.wait(SOON).success(), "{}", site.log());
     let seen = Seen::at_rest(&site.out("game"));
     seen.assert_clean();
     checker.check(&seen, Order::PerPartition).assert_exact();

@@ -72,7 +72,11 @@ fn a_stack_follows_from_its_level_up() {
     let mut site = site(&topic, "stack_level = \"error\"");
     let bad = Record { partition: 0, payload: Some(b"{".to_vec()), timestamp_ms: 1 };
     kafka().produce(&topic, [bad]);
-    assert!(site.start(&["--exit-at-end"]).wait(SOON).success());
+    let mut run = site.start(&[]);
+    // To find the names in a stack takes the log a while; an end does not wait for it.
+    site.await_log("src/reader/outlet.rs:", SOON);
+    run.term();
+    assert!(run.wait(SOON).success());
     let log = site.log();
     let (_, stack) = log.split_once("parked E0").expect("a parked record");
     assert!(stack.contains("count_failure") && stack.contains("src/reader/outlet.rs:"), "{log}");

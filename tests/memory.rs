@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Codec, Mix, Part, Record, Site, eventually, kafka, left_out};
 
+const LONG: Duration = Duration::from_secs(600);
 /// What the README promises for 6 partitions.
 const PROMISED_KIB: u64 = 256 << 10;
 
@@ -20,7 +21,7 @@ fn a_backlog_of_six_partitions_fits_the_promised_memory() {
     site.task("game", &[&topic], "");
     let mut run = site.start(&["--exit-at-end"]);
     let mut peak_kib = 0;
-    let status = eventually("the backlog is delivered", Duration::from_secs(120), || {
+    let status = eventually("the backlog is delivered", LONG, || {
         peak_kib = peak_resident_kib(run.pid()).unwrap_or(0).max(peak_kib);
         run.ended()
     });
@@ -57,7 +58,7 @@ fn a_compression_bomb_is_bounded_by_what_a_fetch_may_bring() {
     site.task("game", &[&topic], "transform = \"none\"");
     let mut run = site.start(&["--exit-at-end"]);
     let mut peak_kib = 0;
-    let status = eventually("the bomb is delivered", Duration::from_secs(120), || {
+    let status = eventually("the bomb is delivered", LONG, || {
         peak_kib = peak_resident_kib(run.pid()).unwrap_or(0).max(peak_kib);
         run.ended()
     });

@@ -3,9 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use crate::support::{self, Made, Mix, Part, Record, Site, kafka, left_out};
+use crate::support::{self, Made, Mix, Part, Record, SOON, Site, kafka, left_out};
 
 const RECORDS: usize = 5_000;
 
@@ -39,7 +38,7 @@ fn files_are_held_against_the_topic() {
     site.task("game", &[&topic], "rotate_size = \"256KiB\"\ncheckpoint_interval = \"200ms\"");
     for half in made.chunks(RECORDS / 2) {
         kafka.produce(&topic, half.iter().map(Record::from));
-        assert!(site.start(&["--exit-at-end"]).wait(Duration::from_secs(60)).success(), "{}", site.log());
+        assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
     }
     let (code, said) = verify(&site, None);
     assert_eq!(code, Some(0), "{said}");
@@ -91,8 +90,8 @@ fn files_are_held_against_the_topic() {
 
     let run = site.start(&[]);
     let started = || (site.log().matches("started: 1 task").count() == 3).then_some(());
-    site.awaited("it runs", Duration::from_secs(30), started);
-    site.awaited("verify is refused while it runs", Duration::from_secs(30), || {
+    site.awaited("it runs", SOON, started);
+    site.awaited("verify is refused while it runs", SOON, || {
         let (code, said) = verify(&site, None);
         (code == Some(1) && said.contains(&format!("in use by logmill, process {}", run.pid()))).then_some(())
     });

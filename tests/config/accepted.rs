@@ -136,12 +136,12 @@ fn every_key_of_the_process_is_read() {
 
 #[test]
 fn what_was_read_is_told() {
-    let place = Place::new();
+    let place = Place::new("");
     place.load(TASK_LINES).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
-    let overlay = place.dir.path().join("logmill.local.toml");
+    let overlay = place.path("logmill.local.toml");
     std::fs::write(&overlay, "[deliver.game]\nreaders = 3\n").expect("the overlay");
     let loaded = load(&place.file(), Some("local")).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
-    assert_eq!(loaded.sources, [overlay, place.file(), place.dir.path().join("settings")]);
+    assert_eq!(loaded.sources, [overlay, place.file(), place.path("settings")]);
     assert_eq!(loaded.config.deliver[0].readers, 3);
 }
 
@@ -224,11 +224,11 @@ fn a_task_without_transform_needs_no_settings() {
 
 #[test]
 fn what_is_legal_and_idle_is_a_warning() {
-    let place = Place::new();
+    let place = Place::new("");
     let text = format!("{TASK_LINES}writers = 2\ndeliver_by = \"uid\"\n");
     let loaded = place.load(&text).unwrap_or_else(|p| panic!("{p:?}"));
     assert_eq!(
-        place.shown(&loaded.warnings),
+        place.said(&loaded.warnings),
         [
             "logmill.toml:10:11: writers = 2 of game: only 1 will work, each writer takes whole lanes; \
              write lanes = 2 or more",
@@ -256,8 +256,8 @@ fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
     assert_eq!((task.cluster.brokers.as_str(), task.dir.as_path()), ("localhost:9092", Path::new("data/out/24")));
 
     let text = std::fs::read_to_string("conf/logmill.toml").expect("the delivered file");
-    let place = Place::new();
-    let list = place.dir.path().join("collect.json");
+    let place = Place::new("");
+    let list = place.path("collect.json");
     std::fs::write(&list, "[]").expect("a list");
     let all_set = with_every_key_set(&text).replace("conf/collect.json", list.to_str().expect("a plain name"));
     let mut set = place.load(&all_set).unwrap_or_else(|problems| panic!("{}", explain(&problems))).config;
@@ -283,7 +283,7 @@ fn the_delivered_file_runs_and_shows_every_key_with_its_default() {
 
 #[test]
 fn examples_in_messages_are_accepted() {
-    let place = Place::new();
+    let place = Place::new("");
     let section = |heading: &str, keys: &[Key]| {
         let known = keys.iter().filter(|key| !key.example.is_empty());
         known.fold(format!("[{heading}]\n"), |text, key| format!("{text}{} = {}\n", key.name, key.example))
@@ -306,7 +306,7 @@ proptest::proptest! {
         let end = (start + cut).min(letters.len());
         letters.splice(start..end, put.chars());
         let damaged: String = letters.into_iter().collect();
-        let place = Place::new();
+        let place = Place::new("");
         let problems = place.load(&damaged).err().unwrap_or_default();
         proptest::prop_assert!(explain(&problems).matches("= help: ").count() >= problems.len());
         for problem in problems {
@@ -319,10 +319,10 @@ proptest::proptest! {
 
 #[test]
 fn keys_of_later_versions_are_named_and_start_all_the_same() {
-    let place = Place::new();
+    let place = Place::new("");
     let lines = format!("{TASK_LINES}sink_topic = \"x\"\n[process]\ncores = \"auto\"\n");
     let loaded = place.load(&lines).unwrap_or_else(|problems| panic!("{}", explain(&problems)));
-    assert_eq!(place.shown(&loaded.warnings), ["logmill.toml:10:1: sink_topic has no effect in this version",]);
+    assert_eq!(place.said(&loaded.warnings), ["logmill.toml:10:1: sink_topic has no effect in this version",]);
 }
 
 /// In `[system]` one line stands for both roads.

@@ -151,10 +151,10 @@ fn a_collect_task_needs_something_to_follow_and_a_place_for_it() {
 
 #[test]
 fn a_broken_list_is_a_problem_of_the_configuration_with_its_place() {
-    let place = Place::new();
-    let list = place.dir.path().join("list.json");
+    let place = Place::new("");
+    let list = place.path("list.json");
     let text = format!("{TASK_LINES}[collect.web]\nentries = {list:?}\n");
-    let told = || place.load(&text).err().map(|problems| place.shown(&problems)).unwrap_or_default();
+    let told = || place.load(&text).err().map(|problems| place.said(&problems)).unwrap_or_default();
     assert!(
         told()[0].starts_with("logmill.toml:11:11: entries = ") && told()[0].contains("cannot be read"),
         "{:?}",
@@ -334,8 +334,8 @@ fn a_directory_is_no_file() {
 
 #[test]
 fn a_link_to_a_directory_is_that_directory() {
-    let place = Place::new();
-    let root = place.dir.path();
+    let place = Place::new("");
+    let root = place.path("");
     std::fs::create_dir(root.join("out")).expect("a directory");
     std::os::unix::fs::symlink(root.join("out"), root.join("link")).expect("a link");
     let dir = |name: &str| format!("{:?}", root.join(name).join("deep"));
@@ -455,19 +455,19 @@ fn columns_count_characters_behind_a_byte_order_mark() {
 
 #[test]
 fn files_that_cannot_be_read() {
-    let place = Place::new();
+    let place = Place::new("");
     let missing = load(&place.file(), None).err().expect("there is no file");
     assert!(missing.len() == 1 && missing[0].message.contains("No such file"), "{missing:?}");
     std::fs::write(place.file(), b"[process]\ndata_dir = \"\xff\"\n").expect("the file");
     let not_text = load(&place.file(), None).err().expect("it is no UTF-8");
-    assert_eq!(place.shown(&not_text), ["logmill.toml:2:13: is no UTF-8 text from here on; save the file as UTF-8"]);
+    assert_eq!(place.said(&not_text), ["logmill.toml:2:13: is no UTF-8 text from here on; save the file as UTF-8"]);
     let large = format!("{TASK_LINES}#{}", "x".repeat(1 << 20));
     assert_eq!(problems_of(&large), ["logmill.toml: is larger than 1 MiB; is this the configuration file?"]);
 }
 
 #[test]
 fn a_missing_settings_directory_is_named() {
-    let place = Place::new();
+    let place = Place::new("");
     let missing = TASK_LINES.replace("SETTINGS", "no/such/place");
     let problems = place.load(&missing).err().expect("there is no such directory");
     let here = std::env::current_dir().expect("the working directory");
@@ -476,17 +476,17 @@ fn a_missing_settings_directory_is_named() {
          make it, or write a directory that is there; a relative path begins at {}",
         here.display()
     );
-    assert_eq!(place.shown(&problems), [expected]);
+    assert_eq!(place.said(&problems), [expected]);
 }
 
 #[test]
 fn settings_files_are_checked_along() {
-    let place = Place::new();
-    let filter = place.dir.path().join("settings/mthinkingdata:filter.24.json");
+    let place = Place::new("");
+    let filter = place.path("settings/mthinkingdata:filter.24.json");
     std::fs::write(filter, "// names\n{ \"mode\": \"dorp\" }\n").expect("the filter");
     let two = second_task([("\"a\"", "\"b\""), ("\"out\"", "\"out2\"")]);
     let problems = place.load(&format!("{TASK_LINES}readers = 0\n{two}")).err().expect("both files are wrong");
-    let shown = place.shown(&problems);
+    let shown = place.said(&problems);
     // The filter is read for two tasks and told once.
     let starts = ["logmill.toml:10:11: readers = 0", "settings/mthinkingdata:filter.24.json:2:11: "];
     assert_eq!(shown.len(), starts.len(), "{shown:?}");
@@ -495,9 +495,9 @@ fn settings_files_are_checked_along() {
 
 #[test]
 fn problems_are_shown_with_their_line() {
-    let place = Place::new();
+    let place = Place::new("");
     let problems = place.load(&format!("{TASK_LINES}\treaders = 0 # two\n")).err().expect("0 readers");
-    let shown = explain(&problems).replace(&format!("{}/", place.dir.path().display()), "");
+    let shown = explain(&problems).replace(&place.path("").display().to_string(), "");
     let expected = "error: readers = 0 is out of range\n  --> logmill.toml:10:12\n   |\n10 |     readers = 0 # two\n   \
                     |               ^\n   |\n   = help: write a whole number from 1 to 64, for example readers = 2\n\n";
     assert_eq!(shown, expected);

@@ -19,9 +19,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
-use super::{eventually, signal};
+use super::{SOON, eventually, signal};
 
-const ANSWER: Duration = Duration::from_secs(30);
 static INSTANCES: AtomicU32 = AtomicU32::new(1);
 static TOPICS: AtomicU32 = AtomicU32::new(1);
 
@@ -93,7 +92,7 @@ impl Kafka {
         result.into_iter().for_each(|topic| drop(topic.expect("delete topic")));
         let consumer = self.consumer("logmill-tests");
         let gone = || partitions(&consumer, name).is_none().then_some(());
-        eventually(&format!("{name} is deleted"), ANSWER, gone);
+        eventually(&format!("{name} is deleted"), SOON, gone);
     }
 
     /// Raises the number of the topic's partitions to `total`.
@@ -115,7 +114,7 @@ impl Kafka {
     /// Low and high watermark of each partition, in order.
     pub fn watermarks(&self, topic: &str) -> Vec<(i64, i64)> {
         let consumer = self.consumer("logmill-tests");
-        let marks = |p| consumer.fetch_watermarks(topic, p, ANSWER).expect("watermarks");
+        let marks = |p| consumer.fetch_watermarks(topic, p, SOON).expect("watermarks");
         (0..partitions(&consumer, topic).expect("the topic")).map(marks).collect()
     }
 
@@ -129,7 +128,7 @@ impl Kafka {
         consumer.assign(&from).expect("assign");
         let mut offsets = Vec::new();
         loop {
-            match consumer.poll(ANSWER).expect("a record or the end") {
+            match consumer.poll(SOON).expect("a record or the end") {
                 Ok(record) => offsets.push(record.offset()),
                 Err(KafkaError::PartitionEOF(_)) => return offsets,
                 Err(error) => panic!("{topic}/{partition}: {error}"),
@@ -142,7 +141,7 @@ impl Kafka {
         let consumer = self.consumer(group);
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition_range(topic, 0, partitions(&consumer, topic).expect("the topic") - 1);
-        let found = consumer.committed_offsets(wanted, ANSWER).expect("committed offsets");
+        let found = consumer.committed_offsets(wanted, SOON).expect("committed offsets");
         let offset = |partition: i32| match found.find_partition(topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
@@ -170,7 +169,7 @@ impl Kafka {
         let pid = self.pid(broker);
         assert!(signal(pid, libc::SIGKILL), "no broker {broker}");
         let gone = || std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
-        eventually("the killed broker is gone", ANSWER, || (!gone()).then_some(()));
+        eventually("the killed broker is gone", SOON, || (!gone()).then_some(()));
     }
 
     /// Starts a killed broker on its old port and data, and waits until it answers.
@@ -192,7 +191,7 @@ impl Kafka {
     fn await_partitions(&self, topic: &str, count: i32) {
         let consumer = self.consumer("logmill-tests");
         let known = || (partitions(&consumer, topic) == Some(count)).then_some(());
-        eventually(&format!("{topic} has {count} partitions with leaders"), ANSWER, known);
+        eventually(&format!("{topic} has {count} partitions with leaders"), SOON, known);
     }
 }
 
@@ -207,14 +206,14 @@ impl Drop for Kafka {
 
 /// The number of the topic's partitions, once all of them have a leader.
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Option<i32> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER).expect("metadata");
+    let metadata = consumer.fetch_metadata(Some(topic), SOON).expect("metadata");
     let topic = metadata.topics().first()?;
     let led = topic.error().is_none() && topic.partitions().iter().all(|p| p.error().is_none() && p.leader() >= 0);
     led.then_some(topic.partitions().len() as i32)
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
+    AdminOptions::new().operation_timeout(Some(SOON)).request_timeout(Some(SOON))
 }
 
 /// Runs `tools/kafka COMMAND --dir DIR ...` and expects it to succeed.

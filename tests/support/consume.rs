@@ -1,16 +1,12 @@
 //! What stands in a topic.
 
-use std::time::Duration;
-
 use rdkafka::TopicPartitionList;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::Offset;
 
-use super::Kafka;
-
-const ANSWER: Duration = Duration::from_secs(60);
+use super::{Kafka, SOON};
 
 impl Kafka {
     /// The values of each partition, as a reader of committed records sees them.
@@ -39,7 +35,7 @@ impl Kafka {
     /// Records in a topic without transactions; `None` while a partition has no leader to ask.
     pub fn records(&self, topic: &str, partitions: i32) -> Option<i64> {
         let consumer = self.consumer("logmill-tests");
-        let high = |p| consumer.fetch_watermarks(topic, p, ANSWER).ok().map(|(_, high)| high);
+        let high = |p| consumer.fetch_watermarks(topic, p, SOON).ok().map(|(_, high)| high);
         (0..partitions).map(high).sum()
     }
 
@@ -58,7 +54,7 @@ impl Kafka {
         let mut values: Vec<Vec<T>> = ends.iter().map(|_| Vec::new()).collect();
         let mut open = ends.len();
         while open > 0 {
-            match consumer.poll(ANSWER).expect("a record in time") {
+            match consumer.poll(SOON).expect("a record in time") {
                 Ok(message) => values[message.partition() as usize].push(take(&message)),
                 Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
                 Err(error) => panic!("read {topic}: {error}"),

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use super::eventually;
+use super::{SOON, eventually};
 
 /// FS_IOC_SHUTDOWN, and its mode in which nothing more reaches the disk, not even the log.
 const FS_IOC_SHUTDOWN: libc::c_ulong = 0x8004_587d;
@@ -49,10 +48,10 @@ impl LoopDisk {
 
     fn unmount(&self) {
         let gone = || Command::new("umount").arg(&self.at).output().expect("umount").status.success().then_some(());
-        eventually("the disk is unmounted", Duration::from_secs(30), gone);
+        eventually("the disk is unmounted", SOON, gone);
         // A namespace of somebody else's may hold it a little longer, and it would come back as it was.
         let device = || Command::new("losetup").arg("-j").arg(&self.image).output().expect("losetup").stdout;
-        eventually("the disk is nobody's", Duration::from_secs(30), || device().is_empty().then_some(()));
+        eventually("the disk is nobody's", SOON, || device().is_empty().then_some(()));
     }
 }
 

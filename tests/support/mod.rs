@@ -10,6 +10,7 @@ mod dice;
 mod disks;
 mod etcd;
 mod parts;
+mod place;
 mod produce;
 mod program;
 mod records;
@@ -28,6 +29,7 @@ pub use dice::Dice;
 pub use disks::{LoopDisk, Tmpfs};
 pub use etcd::{EtcdServer, free_port};
 pub use parts::{Part, left_out};
+pub use place::Place;
 pub use produce::{Codec, OpenTransaction, Record, TransactionEnd};
 pub use program::{Running, Site};
 pub use records::{Fate, Made, Mix, write_settings};
@@ -36,7 +38,7 @@ pub use tailer::{Finding, Seen, Tailer};
 pub use told::{Sums, Told};
 pub use web::{Answer, Web};
 
-/// Longest wait for what takes a moment: on a loaded machine too.
+/// Longest wait for what takes a moment, on a loaded machine too, and where brokers are asked first.
 pub const SOON: Duration = Duration::from_secs(180);
 
 /// The one broker of a test binary; it stays up until the binary has ended.

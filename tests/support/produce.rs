@@ -9,9 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use super::Kafka;
-
-const ANSWER: Duration = Duration::from_secs(60);
+use super::{Kafka, SOON};
 
 /// One record to produce; no payload is Kafka's null value.
 #[derive(Debug, Clone)]
@@ -66,12 +64,12 @@ impl Kafka {
     ) -> u64 {
         let id = format!("{topic}-transactions");
         let producer = self.producer(&[("compression.type", "snappy"), ("transactional.id", &id)]);
-        producer.init_transactions(ANSWER).expect("transactions");
+        producer.init_transactions(SOON).expect("transactions");
         producer.begin_transaction().expect("transaction");
         let count = send(&producer, topic, keyless(records));
         match end {
-            TransactionEnd::Commit => producer.commit_transaction(ANSWER).expect("commit"),
-            TransactionEnd::Abort => producer.abort_transaction(ANSWER).expect("abort"),
+            TransactionEnd::Commit => producer.commit_transaction(SOON).expect("commit"),
+            TransactionEnd::Abort => producer.abort_transaction(SOON).expect("abort"),
         }
         count
     }
@@ -80,7 +78,7 @@ impl Kafka {
     pub fn open_transaction(&self, topic: &str, records: impl IntoIterator<Item = Record>) -> OpenTransaction {
         let id = format!("{topic}-open");
         let producer = self.producer(&[("compression.type", "snappy"), ("transactional.id", &id)]);
-        producer.init_transactions(ANSWER).expect("transactions");
+        producer.init_transactions(SOON).expect("transactions");
         producer.begin_transaction().expect("transaction");
         send(&producer, topic, keyless(records));
         OpenTransaction(producer)
@@ -107,7 +105,7 @@ pub struct OpenTransaction(BaseProducer<Reports>);
 
 impl OpenTransaction {
     pub fn commit(self) {
-        self.0.commit_transaction(ANSWER).expect("commit");
+        self.0.commit_transaction(SOON).expect("commit");
     }
 }
 
@@ -143,7 +141,7 @@ fn send(producer: &BaseProducer<Reports>, topic: &str, records: impl Iterator<It
             producer.poll(Duration::ZERO);
         }
     }
-    producer.flush(ANSWER).expect("all records delivered in time");
+    producer.flush(SOON).expect("all records delivered in time");
     let reports = producer.context().0.lock().expect("reports");
     assert!(reports.failures.is_empty(), "{} not delivered: {}", reports.failures.len(), reports.failures[0]);
     assert_eq!(reports.delivered, sent, "records confirmed by the broker");

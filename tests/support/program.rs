@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::records::write_settings;
-use super::{eventually, signal};
+use super::{SOON, eventually, signal};
 
 /// A place on disk for one logmill: configuration, settings of project 24, data, output, log. Removed when dropped.
 ///
@@ -169,7 +169,7 @@ impl Running {
             signal(-self.pid(), libc::SIGKILL);
             self.child.wait().expect("the child's end");
             let empty = || (!signal(-self.pid(), 0)).then_some(());
-            eventually("every process of the killed group is gone", Duration::from_secs(30), empty);
+            eventually("every process of the killed group is gone", SOON, empty);
         }
     }
 

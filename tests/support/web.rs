@@ -2,14 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{SOON, Site};
-
-/// Longest wait for an alert: what asks the brokers may be waiting for an answer first.
-const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where a running program serves its numbers.
 pub struct Web {
@@ -47,7 +43,7 @@ impl Site {
     /// Waits for an alert of this code, task and level.
     pub fn await_alert(&self, code: &str, task: &str, level: &str) -> Value {
         let is_it = |a: &Value| a["code"] == code && a["task"] == task && a["level"] == level;
-        self.awaited(&format!("{level} {code} of {task:?}"), PATIENCE, || self.alerts().into_iter().find(is_it))
+        self.awaited(&format!("{level} {code} of {task:?}"), SOON, || self.alerts().into_iter().find(is_it))
     }
 }
 
