@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::members::same;
+
 /// True if the whole text is one JSON number.
 pub fn is_number(text: &[u8]) -> bool {
     let starts = matches!(text.first(), Some(b'-' | b'0'..=b'9'));
@@ -22,6 +24,13 @@ pub fn is_out_of_range(number: &[u8]) -> bool {
         return false;
     }
     compare(digits, LIMIT) == Ordering::Greater
+}
+
+/// True for two JSON numbers of the same value.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    let whole = |number: &[u8]| number.iter().all(u8::is_ascii_digit);
+    // A whole number of no sign is written in one way only.
+    same(a, b) || !(whole(a) && whole(b)) && compare(a, b) == Ordering::Equal
 }
 
 /// Orders two JSON numbers by value. Exponents beyond ±10^30 count as that.
@@ -121,12 +130,14 @@ mod tests {
         for (i, a) in ascending.iter().enumerate() {
             for (j, b) in ascending.iter().enumerate() {
                 assert_eq!(compare(a.as_bytes(), b.as_bytes()), i.cmp(&j), "{a} {b}");
+                assert_eq!(equal(a.as_bytes(), b.as_bytes()), i == j, "{a} {b}");
             }
         }
         for (a, b) in
             [("1", "1.0"), ("-0", "0e5"), ("100", "1E2"), ("0.5", "5e-1"), ("1200", "0.00012e7"), ("10", "1e1")]
         {
             assert_eq!(compare(a.as_bytes(), b.as_bytes()), Ordering::Equal, "{a} {b}");
+            assert!(equal(a.as_bytes(), b.as_bytes()), "{a} {b}");
         }
     }
 

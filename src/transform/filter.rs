@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::decimal;
 use super::entry::{Field, Names};
 use super::lookup::{Digits, Facts, Scratch, Value};
+use super::members::same;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Filter {
@@ -58,7 +59,7 @@ impl Filter {
 
     pub fn drops_fields(&self, log_name: &str, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
         self.rules.iter().any(|rule| {
-            rule.log_name.as_ref().is_none_or(|name| name == log_name)
+            rule.log_name.as_ref().is_none_or(|name| same(name.as_bytes(), log_name.as_bytes()))
                 && rule.when.iter().all(|condition| condition.holds(facts, scratch))
         })
     }
@@ -96,7 +97,10 @@ impl Literal {
     fn equals(&self, value: &Value<'_>, scratch: &Scratch) -> bool {
         match self {
             Literal::Bool(literal) => *value == Value::Bool(*literal),
-            Literal::Number(literal) => compared(value, literal) == Some(Ordering::Equal),
+            Literal::Number(literal) => match value {
+                Value::Number(text) => decimal::equal(text, literal.as_bytes()),
+                value => compared(value, literal) == Some(Ordering::Equal),
+            },
             Literal::Text(literal) => scratch.text(value) == Some(literal.as_bytes()),
         }
     }

@@ -154,6 +154,7 @@ impl Transformer {
         }
     }
 
+    #[inline(always)]
     fn steps<'a>(
         &'a mut self,
         program: &'a Program,
