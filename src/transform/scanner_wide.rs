@@ -185,10 +185,17 @@ fn fill<L: Lanes>(text: &[u8], mut at: usize, chunks: &[Chunk], members: &mut [M
     Some(Filled { end: at, odd })
 }
 
-/// A string without escapes or a whole number, if it is short and more text follows.
+/// A string without escapes or a whole number, if it is short.
 #[inline(always)]
 fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
-    let bytes = ahead(text, at)?;
+    let near_end;
+    let bytes = match ahead(text, at) {
+        Some(bytes) => bytes,
+        None => {
+            near_end = padded(text.get(at..)?);
+            &near_end
+        }
+    };
     if bytes[0] == b'"' {
         let stop = (L::special(bytes) & !1).trailing_zeros() as usize;
         let ascii = L::high(bytes) & ((1u64 << stop) - 1) as u32 == 0;
@@ -197,8 +204,7 @@ fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
     }
     let minus = usize::from(bytes[0] == b'-');
     let stop = (L::other(bytes) & !(minus as u32)).trailing_zeros() as usize;
-    // 15 digits at most: what is in range whatever they are.
-    let whole = stop > minus && stop <= 15 && !matches!(bytes[stop], b'.' | b'e' | b'E');
+    let whole = stop > minus && in_range(bytes, stop, minus) && !matches!(bytes[stop], b'.' | b'e' | b'E');
     let legal = whole && (bytes[minus] != b'0' || stop == minus + 1);
     legal.then_some((Kind::Integer, at + stop))
 }
@@ -213,7 +219,7 @@ fn short<L: Lanes>(bytes: &[u8; WIDTH], at: usize) -> Option<(Kind, usize)> {
     let minus = usize::from(bytes[0] == b'-');
     let stop = (L::other(bytes) & !(minus as u32)).trailing_zeros() as usize;
     let point = bytes[stop % WIDTH];
-    let whole = (stop > minus) & (stop <= 15) & (point != b'.') & (point | 0x20 != b'e');
+    let whole = (stop > minus) & in_range(bytes, stop, minus) & (point != b'.') & (point | 0x20 != b'e');
     let number = whole & ((bytes[minus] != b'0') | (stop == minus + 1));
     let kind = if is_string { Kind::String } else { Kind::Integer };
     let end = at + if is_string { quote + 1 } else { stop };
@@ -242,6 +248,21 @@ fn any(text: &[u8], at: usize) -> Option<(Token, bool)> {
 #[inline]
 fn is_utf8(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
+/// Not above 9·10^15, as the number of its digits or the first of 16 says already.
+#[inline(always)]
+fn in_range(bytes: &[u8; WIDTH], stop: usize, minus: usize) -> bool {
+    (stop - minus <= 15) | (stop - minus == 16) & (bytes[minus] < b'9')
+}
+
+/// What is left of a text, with zeros behind it: they end every scalar.
+#[inline(never)]
+fn padded(rest: &[u8]) -> [u8; WIDTH] {
+    let mut bytes = [0; WIDTH];
+    let len = rest.len().min(WIDTH);
+    bytes[..len].copy_from_slice(&rest[..len]);
+    bytes
 }
 
 #[inline(always)]
