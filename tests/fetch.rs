@@ -122,6 +122,9 @@ fn a_log_that_was_cut_is_named_and_one_that_was_not_is_read_on() {
     assert_eq!(first(200, after), Ok((200, after)));
     let reason = first(200, before).expect_err("150 was never of the first epoch");
     assert!(reason.contains(&format!("its epoch {before} ends at offset 100")), "{reason}");
+    let reason = first(200, after + 7).expect_err("no such epoch was ever there");
+    assert!(reason.contains("does not know that epoch"), "{reason}");
+    assert!(first(301, after).expect_err("beyond the end").contains("ends at offset 300"));
     assert!(first(301, -1).expect_err("beyond the end").contains("out of range"));
 }
 

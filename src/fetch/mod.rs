@@ -40,6 +40,8 @@ struct Slot {
     /// The offset to fetch next, and the epoch of what stands before it.
     next: i64,
     epoch: i32,
+    /// An epoch that the log seems not to know; -1: none.
+    doubted: i32,
     /// Who leads it; `None` where the guide is to find out.
     node: Option<i32>,
     leader_epoch: i32,
@@ -123,6 +125,7 @@ impl Fetch {
                 partition: place.partition,
                 next: place.offset,
                 epoch: place.epoch,
+                doubted: -1,
                 node: before.and_then(|slot| slot.node),
                 leader_epoch: before.map_or(-1, |slot| slot.leader_epoch),
                 stable: before.and_then(|slot| slot.stable),
@@ -299,10 +302,12 @@ impl Fetch {
         if told.error != 0 {
             return Err(message::error_text(told.error));
         }
+        // What was taken before a part that cannot be is in hand all the same: its offsets are not asked for again.
         let mut stretches = Vec::new();
-        for part in parts {
+        let result = parts.iter().try_for_each(|part| {
             stretches.extend(self.part(part)?);
-        }
+            Ok(())
+        });
         self.hand.take(stretches);
         let (line, slots) = (&mut self.lines[at], &mut self.slots);
         line.order.sort_by_key(|slot| slots[*slot].has_brought);
@@ -310,7 +315,7 @@ impl Fetch {
         if slots.iter().all(|slot| slot.node.is_some()) {
             self.guide.relax();
         }
-        Ok(())
+        result
     }
 
     /// What the answer says of one partition; what is to be walked, if anything is.
@@ -324,9 +329,8 @@ impl Fetch {
         if !slot.is_read {
             return Ok(None);
         }
-        if part.error != 0 || part.diverging.is_some() {
-            let item = slot.refuse(part);
-            self.said.push_back(item);
+        if part.error != 0 || part.diverging.is_some() || slot.doubted >= 0 {
+            self.said.extend(slot.refuse(part));
             return Ok(None);
         }
         slot.stable = Some(part.stable);
@@ -371,26 +375,32 @@ impl Fetch {
 }
 
 impl Slot {
-    /// A partition of which the broker tells that it has nothing to give.
-    fn refuse(&mut self, part: &Part) -> Item<'static> {
+    /// A partition of which the broker tells that it has nothing to give, or not what is wanted.
+    fn refuse(&mut self, part: &Part) -> Option<Item<'static>> {
         let (topic, partition, offset) = (self.topic, self.partition, self.next);
         let reason = message::error_text(part.error);
         if message::passes(part.error) {
             self.node = None;
-            return Item::Trouble(reason);
+            return Some(Item::Trouble(reason));
+        }
+        if part.error == message::OUT_OF_RANGE && self.epoch >= 0 {
+            // Said of an epoch that the log does not know as well: asked without one, it tells which it is.
+            (self.doubted, self.epoch) = (self.epoch, -1);
+            return None;
         }
         self.is_read = false;
-        if let Some((epoch, end)) = part.diverging {
+        let cut = |what: String, epoch: i32| {
             let reason = format!(
-                "the log was cut: its epoch {epoch} ends at offset {end}, and what was read before {offset} is of \
-                 epoch {}; a leader was elected that did not have it",
-                self.epoch
+                "the log was cut: {what}, and what was read before {offset} is of epoch {epoch}; a leader was elected \
+                 that did not have it"
             );
-            return Item::Broken { topic, partition, offset, reason };
-        }
-        match part.error {
-            message::OUT_OF_RANGE => Item::OutOfRange { topic, partition, reason },
-            _ => Item::Broken { topic, partition, offset, reason },
+            Some(Item::Broken { topic, partition, offset, reason })
+        };
+        match (part.error, part.diverging) {
+            (0, Some((epoch, end))) => cut(format!("its epoch {epoch} ends at offset {end}"), self.epoch),
+            (0, None) => cut("it does not know that epoch any more".into(), self.doubted),
+            (message::OUT_OF_RANGE, _) => Some(Item::OutOfRange { topic, partition, reason }),
+            _ => Some(Item::Broken { topic, partition, offset, reason }),
         }
     }
 

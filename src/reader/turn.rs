@@ -399,7 +399,7 @@ impl Desk {
             self.outlet.gauge.lost_to_retention.fetch_add((low - next) as u64, Ordering::Relaxed);
             self.outlet.room()?;
             let mark = self.outlet.publisher.mark(row);
-            (mark.next, mark.k) = (low, 0);
+            (mark.next, mark.k, mark.epoch) = (low, 0, -1);
             self.note_end(row);
         }
         self.partitions[row].state = State::Live;
