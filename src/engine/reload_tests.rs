@@ -19,7 +19,7 @@ const VALUES: [(&str, [&str; 2]); 36] = [
     ("cluster", ["\"one\"", "\"two\""]),
     ("assignment", ["\"static\"", "\"static\""]),
     ("start", ["\"earliest\"", "\"latest\""]),
-    ("fetch", ["\"auto\"", "\"librdkafka\""]),
+    ("fetch", ["\"auto\"", "\"native\""]),
     ("transform", ["\"te\"", "\"none\""]),
     ("app_ids", ["[24]", "[24, 25]"]),
     ("settings_dir", ["\"@\"", "\"@/other\""]),

@@ -239,9 +239,14 @@ pub mod tests {
         bytes.extend([0; 6]);
         bytes.extend(count.to_be_bytes());
         bytes.extend_from_slice(body);
-        let sum = crc32c::crc32c(&bytes[SUMMED..]);
-        bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+        sum(&mut bytes);
         bytes
+    }
+
+    /// Makes its checksum right.
+    pub fn sum(batch: &mut [u8]) {
+        let sum = crc32c::crc32c(&batch[SUMMED..]);
+        batch[17..21].copy_from_slice(&sum.to_be_bytes());
     }
 
     fn one() -> Vec<u8> {

@@ -228,7 +228,9 @@ pub fn behind(bytes: &[u8], mut next: i64, mut epoch: i32) -> (i64, i32, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::tests::{batch, records};
+    use proptest::prelude::*;
+
+    use super::super::batch::tests::{batch, records, sum};
     use super::*;
 
     const DATA: i16 = 0x10;
@@ -317,5 +319,32 @@ mod tests {
         let two = records(&[(2, None, None), (1, None, None)]);
         let (_, step) = walk(&[batch(20, 4, 0, -1, 2, &two)], 15, 25, &[]);
         assert!(matches!(step, Step::Broken { offset: 23, .. }), "{step:?}");
+    }
+
+    proptest! {
+        /// Batches whose checksum is right and whose bytes lie: the walk ends, its offsets rise, its values are there.
+        #[test]
+        fn lies_behind_a_right_checksum_are_bounded(
+            spoil in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        ) {
+            let packed = snap::raw::Encoder::new().compress_vec(&records(&[(1, None, Some(&[7; 300]))])).unwrap();
+            let mut batches =
+                [three(10, DATA, 1), batch(15, 4, 2, -1, 1, &packed), mark(20, 1, 0), three(21, 0, -1)];
+            for (at, with) in spoil {
+                let spoiled = &mut batches[at.index(4)];
+                let at = at.index(spoiled.len());
+                spoiled[at] = with;
+                sum(spoiled);
+            }
+            let mut hand = Hand { buffer: batches.concat(), ..Hand::default() };
+            let records = 0..hand.buffer.len();
+            hand.take(vec![Stretch { slot: 0, from: 11, stable: 26, aborted: 0..0, records }]);
+            let mut least = 11;
+            while let Step::Record(place) = hand.step() {
+                prop_assert!(place.offset >= least);
+                least = place.offset + 1;
+                prop_assert!(place.value.clone().is_none_or(|value| hand.bytes(&place).get(value).is_some()));
+            }
+        }
     }
 }
