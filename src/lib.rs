@@ -26,7 +26,8 @@
 //! without the running program.
 //!
 //! Imports run the way the data runs: `engine` -> `conf` -> (`reader`, `tail`) -> (`writer`, `transform`, `ledger`) ->
-//! `ring` -> (`flow`, `sys`). `conf` stands above the stations, for what it means is said in their words. The ring stands a floor above `flow` and `sys`, for it is made of both.
+//! `ring` -> (`flow`, `sys`). `conf` stands above the stations, for what it means is said in their words. The ring
+//! stands a floor above `flow` and `sys`, for it is made of both.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]

@@ -72,8 +72,8 @@ pub enum Command {
     Resume(Task),
     /// Lets a partition, or a collected file, go on at another place; what is skipped or comes again is your affair
     ///
-    /// The task drains, the new place is made durable, and it begins anew there. A file goes on at once. Back means that
-    /// lines come a second time, forward that some never come.
+    /// The task drains, the new place is made durable, and it begins anew there. A file goes on at once. Back means
+    /// that lines come a second time, forward that some never come.
     #[command(after_help = "Examples:
   millctl seek game_24 mulog_clean_24/3 2026-01-31T00:00:00+08:00
   millctl seek web /var/log/web.log 0")]

@@ -58,8 +58,8 @@ pub struct Loaded {
 }
 
 /// Reads and checks a configuration: the file, over it the overlay `NAME.ENV.toml` beside it where `env` is given, over
-/// both the `LOGMILL_…` variables of the process; and the settings and list files of its tasks. Relative paths in it begin at
-/// the working directory of the process.
+/// both the `LOGMILL_…` variables of the process; and the settings and list files of its tasks. Relative paths in it
+/// begin at the working directory of the process.
 ///
 /// # Errors
 /// Every problem of every file, in the order of their places. Where a file cannot be read or is no TOML, nothing more
