@@ -97,8 +97,9 @@ fn is_state(path: &Path) -> bool {
     path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("state."))
 }
 
-/// Bytes in all output files.
+/// Bytes in all output files; what begins with a dot is the program's own, and comes before the maps.
 fn written(site: &Site) -> u64 {
     let Ok(items) = site.out("game").read_dir() else { return 0 };
-    items.flatten().filter_map(|item| item.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+    let files = items.flatten().filter(|item| !item.file_name().as_encoded_bytes().starts_with(b"."));
+    files.filter_map(|item| item.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
 }
