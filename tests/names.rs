@@ -105,6 +105,7 @@ fn ten_thousand_names_do_not_make_it_crawl() {
     let name = |s: usize| format!("log_{}", s * 7919 % NAMES);
     kafka().produce(&topic, (0..4 * NAMES).map(|s| named(s, &name(s))));
     let mut site = site();
+    site.process("stop_timeout = \"3m\"");
     site.task("game", &[&topic], "file_name = \"{log_name}_{seq}\"\nwriters = 2\ncheckpoint_interval = \"500ms\"");
     let began = Instant::now();
     // Few files may be open at the same time: some of them are Kafka's.
