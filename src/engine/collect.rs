@@ -28,7 +28,7 @@ use crate::tail::{self, Entry, ExactlyOnce, Until};
 /// How often a foreman looks how its collector is when there is nothing to do.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the files are counted, for whoever asks how the task is.
-const COUNT: Duration = Duration::from_secs(2);
+const COUNT: Duration = Duration::from_secs(5);
 
 /// What a foreman tells.
 pub enum Told {
