@@ -235,9 +235,9 @@ fn layers_are_laid_over_one_another_key_by_key() {
     );
     let variables = [("logmill_Deliver__Game__Lanes".to_string(), "6".to_string())];
     let alone = place.shown(&[], &[]);
-    assert_shown(&alone, "deliver.game", "readers", "3", "logmill.toml:13");
-    assert_shown(&alone, "deliver.game", "lanes", "2", "logmill.toml:14");
-    assert_shown(&alone, "deliver.game", "writers", "2", "logmill.toml:16 [system]");
+    assert_shown(&alone, "deliver.game", "readers", "3", "logmill.toml:10");
+    assert_shown(&alone, "deliver.game", "lanes", "2", "logmill.toml:11");
+    assert_shown(&alone, "deliver.game", "writers", "2", "logmill.toml:13 [system]");
     assert_shown(&alone, "deliver.game", "ring_size", "\"16MiB\"", "default");
 
     let over = place.shown(&["--env", "local"], &variables);
@@ -295,15 +295,15 @@ fn json_has_numbers_in_their_units() {
     };
     assert_eq!(
         game["poll_timeout"],
-        json!({ "value": 1000, "unit": "ms", "change": "live", "origin": origin(13, 16, None) })
+        json!({ "value": 1000, "unit": "ms", "change": "live", "origin": origin(10, 16, None) })
     );
     assert_eq!(
         game["min_free"],
-        json!({ "value": 1 << 30, "unit": "bytes", "change": "live", "origin": origin(14, 12, None) })
+        json!({ "value": 1 << 30, "unit": "bytes", "change": "live", "origin": origin(11, 12, None) })
     );
     assert_eq!(
         game["rate_limit"],
-        json!({ "value": 7, "unit": "records/s", "change": "live", "origin": origin(16, 14, Some("system")) })
+        json!({ "value": 7, "unit": "records/s", "change": "live", "origin": origin(13, 14, Some("system")) })
     );
     assert_eq!(game["app_ids"]["value"], json!([24]));
     assert_eq!(
@@ -329,7 +329,7 @@ fn secrets_are_not_shown() {
     let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
     let shown = place.shown(&[], &variables);
     assert_shown(&shown, "cluster.default", "brokers", "\"${TEST_HOST}:1\"", "logmill.toml:3");
-    assert_shown(&shown, "process", "report_to", "\"http://h/${TEST_KEY}\"", "logmill.toml:15");
+    assert_shown(&shown, "process", "report_to", "\"http://h/${TEST_KEY}\"", "logmill.toml:12");
     let properties = r#"{ "client.id" = "${TEST_ID}", "client.rack" = "open", "sasl.password" = "(hidden)" }"#;
     assert_shown(&shown, "cluster.default", "librdkafka", properties, "logmill.toml:4");
     let json = place.json(&[], &variables);
