@@ -201,8 +201,8 @@ impl Station {
         let level = if unread > 0 { log::Level::Warn } else { log::Level::Info };
         log::log!(
             level,
-            "{}: {path} is gone, and was not open: {unread} bytes were seen behind byte {} and not read, what else came \
-             there is lost too",
+            "{}: {path} is gone, and was not open: {unread} bytes were seen behind byte {} and not read, what else \
+             came there is lost too",
             self.settings.task,
             cursor.next().at
         );

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod brake;
+mod choose;
 mod conf;
 mod transaction;
 
@@ -21,6 +22,7 @@ use crate::sys::follow::Bell;
 use crate::sys::slabs::Slabs;
 use crate::tail::lease::Lease;
 pub use brake::Brake;
+use choose::{UNASSIGNED, partition};
 use conf::{c_string, error_text, text};
 pub use transaction::Undone;
 
@@ -250,7 +252,10 @@ impl Producer {
         };
         drop(right);
         let (good, reason) = match result {
-            Ok(()) => return self.took(count, chunk),
+            Ok(()) => {
+                self.held += count;
+                return Ok(chunk);
+            }
             Err((good, reason)) => (good, reason),
         };
         self.slabs.release(slab, count - good);
@@ -260,11 +265,6 @@ impl Producer {
             self.free.push(chunk);
         }
         Err(Refused { chunk: (good > 0).then_some(chunk), reason })
-    }
-
-    fn took(&mut self, count: usize, chunk: u32) -> Result<u32, Refused> {
-        self.held += count;
-        Ok(chunk)
     }
 
     fn send_batch(
@@ -497,20 +497,3 @@ struct Run {
 
 /// In place of a chunk's number: the message is no line.
 const OF_NO_CHUNK: u32 = u32::MAX;
-/// librdkafka's word for "no partition was chosen".
-const UNASSIGNED: i32 = -1;
-
-/// librdkafka asks while the number of partitions is not known here; from then on it is.
-extern "C" fn partition(
-    _: *const rd::rd_kafka_topic_t,
-    _: *const c_void,
-    _: usize,
-    partitions: i32,
-    known: *mut c_void,
-    opaque: *mut c_void,
-) -> i32 {
-    // SAFETY: the number of the topic, which lives as long as the topic.
-    unsafe { &*known.cast_const().cast::<AtomicI32>() }.store(partitions, Ordering::Relaxed);
-    let hash = (opaque as u64 >> 32) as u32;
-    (hash % partitions.max(1) as u32) as i32
-}
