@@ -1,7 +1,8 @@
 //! How fast one core transforms: realistic records of about 550 bytes in, lines out; unpacking on its own beside it.
 //!
 //! `items/s` are records, `B/s` bytes of input. `uniform` repeats one shape; `mixed` takes turns among several;
-//! `unlike` never repeats one.
+//! `shuffled` has its members in a random order, `unlike` names of its own in every record. Each is measured as the
+//! program runs, with the instructions of any CPU, and without shapes.
 
 use std::fs;
 
@@ -9,7 +10,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use logmill::flow::record::Record;
 use logmill::flow::tally::Tally;
-use logmill::transform::{Options, Out, Program, Transformer, Unpacker, ValueCodec, Verdict};
+use logmill::transform::{Options, Out, Program, Transformer, Unpacker, ValueCodec, Verdict, Way};
 
 const RECORDS: usize = 2000;
 const NOW_MS: i64 = 1_608_184_360_123;
@@ -33,19 +34,35 @@ const FILTER: &str = r#"{ "names": ["tbllog_login", "t_log_test_1"], "rules": [
   { "log_name": "log_item", "when": [ { "field": "is_internal", "op": "eq", "value": 1 } ] },
   { "log_name": "*", "when": [ { "field": "server_id", "op": "in", "value": [9998, 9999] } ] } ] }"#;
 
+const KINDS: [&str; 4] = ["uniform", "mixed", "shuffled", "unlike"];
+
 fn main() {
     divan::main();
 }
 
-#[divan::bench(args = ["uniform", "mixed", "unlike"])]
-fn transform(bencher: Bencher<'_, '_>, shapes: &str) {
+#[divan::bench(args = KINDS)]
+fn transform(bencher: Bencher<'_, '_>, kind: &str) {
+    run(bencher, kind, Way::Best);
+}
+
+#[divan::bench(args = KINDS)]
+fn transform_on_any_cpu(bencher: Bencher<'_, '_>, kind: &str) {
+    run(bencher, kind, Way::Portable);
+}
+
+#[divan::bench(args = KINDS)]
+fn transform_without_shapes(bencher: Bencher<'_, '_>, kind: &str) {
+    run(bencher, kind, Way::General);
+}
+
+fn run(bencher: Bencher<'_, '_>, kind: &str, way: Way) {
     let Ok(dir) = tempfile::tempdir() else { return };
     let written = fs::write(dir.path().join("mthinkingdata:metadata.24.json"), METADATA)
         .and_then(|()| fs::write(dir.path().join("mthinkingdata:filter.24.json"), FILTER));
     let (Ok(()), Ok(program)) = (written, Program::load(dir.path(), &["24".to_string()])) else { return };
-    let values = values(shapes);
+    let values = values(kind);
     let bytes: usize = values.iter().map(String::len).sum();
-    let mut transformer = Transformer::new(Options::default());
+    let mut transformer = Transformer::with(Options::default(), way);
     let mut room = vec![0; 1 << 16];
     bencher.counter(ItemsCount::new(values.len())).counter(BytesCount::new(bytes)).bench_local(|| {
         let mut tally = Tally::default();
@@ -83,6 +100,7 @@ fn record(offset: i64, value: &[u8]) -> Record<'_> {
 fn values(shapes: &str) -> Vec<String> {
     let value = |i: usize| match (shapes, i % 4) {
         ("unlike", _) => unlike(i),
+        ("shuffled", _) => shuffled(i),
         ("uniform", _) | (_, 0 | 1) => item(i),
         (_, 2) => role(i),
         _ => chat(i),
@@ -110,6 +128,20 @@ fn item(i: usize) -> String {
         role = 6_001_310_009_300usize + i,
         level = i % 900,
     )
+}
+
+/// An item whose members stand in an order of their own.
+fn shuffled(i: usize) -> String {
+    let text = item(i);
+    let at = text.find("\"logs\":{").map_or(0, |at| at + 8);
+    let mut members: Vec<&str> = text[at..text.len() - 2].split(',').collect();
+    let mut state = i as u64 + 1;
+    for n in (1..members.len()).rev() {
+        // Knuth's generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        members.swap(n, (state >> 33) as usize % (n + 1));
+    }
+    format!("{}{}}}}}", &text[..at], members.join(","))
 }
 
 fn role(i: usize) -> String {

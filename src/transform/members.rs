@@ -33,7 +33,7 @@ pub struct Member {
     /// [`name_hash`] of the decoded name.
     pub hash: u32,
     pub kind: Kind,
-    /// A string without escapes or a whole number, so short that it has no remark; its name and a colon stand before it.
+    /// A string without escapes or a whole number, so short that it has no remark; name and colon stand before it.
     pub short: bool,
     /// The decoded name is [`names::is_legal`].
     pub legal: bool,

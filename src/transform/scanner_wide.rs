@@ -178,8 +178,8 @@ fn fill<L: Lanes>(text: &[u8], mut at: usize, chunks: &[Chunk], members: &mut [M
         };
         let before = member.end - member.at;
         (member.at, member.end, member.kind) = (at as u32, end as u32, kind);
-        // Most values are as long as the one before. Where the length is foreseen, the next literal need not wait for this
-        // value's end to be found: the sum is made of what was known beforehand.
+        // Most values are as long as the last one here. Where that is so, the next literal does not wait until this
+        // value's end is found: the sum is made of what was known beforehand, and the comparison is foreseen.
         at = if end - at == before as usize { at + std::hint::black_box(before) as usize } else { end };
     }
     Some(Filled { end: at, odd })
@@ -353,8 +353,8 @@ mod avx2 {
         super::members::<Avx2>(text, at, into)
     }
 
-    // SAFETY, of all blocks below: `Avx2` is named in these two alone, where the CPU has AVX2; a load reads the 32 bytes
-    // of its array and asks no alignment.
+    // SAFETY, of all blocks below: `Avx2` is named in these two alone (and in a test that asks first), where the CPU
+    // has AVX2; a load reads the 32 bytes of its array and asks no alignment.
     #[inline(always)]
     fn load(bytes: &[u8; WIDTH]) -> __m256i {
         unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }

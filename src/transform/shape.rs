@@ -1,5 +1,5 @@
-//! The shapes that records repeat: the same names in the same order, only the values differ. A record of a known shape is
-//! compared with its literals instead of being read, and what follows from names alone is decided once.
+//! The shapes that records repeat: the same names in the same order, only the values differ. A record of a known shape
+//! is compared with its literals instead of being read, and what follows from names alone is decided once.
 //!
 //! Whatever does not fit a shape to the byte is read in the general way, which alone tells what is wrong with a record.
 
