@@ -207,8 +207,11 @@ pub mod tests {
         to.push(value as u8);
     }
 
-    /// Records as they stand in a batch: distance of the offset, key, value.
-    pub fn records(all: &[(i64, Option<&[u8]>, Option<&[u8]>)]) -> Vec<u8> {
+    /// Distance of the offset, key, value.
+    pub type Plain<'a> = (i64, Option<&'a [u8]>, Option<&'a [u8]>);
+
+    /// Records as they stand in a batch.
+    pub fn records(all: &[Plain<'_>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (distance, key, value) in all {
             let mut record = vec![0];
