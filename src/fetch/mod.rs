@@ -391,8 +391,8 @@ impl Slot {
         self.is_read = false;
         let cut = |what: String, epoch: i32| {
             let reason = format!(
-                "the log was cut: {what}, and what was read before {offset} is of epoch {epoch}; a leader was elected \
-                 that did not have it"
+                "its log was cut, or the topic was made anew: {what}, and what was read before {offset} is of epoch \
+                 {epoch}; to read what it holds, take a new group_id with start set"
             );
             Some(Item::Broken { topic, partition, offset, reason })
         };
