@@ -128,8 +128,11 @@ fn a_log_that_was_cut_is_named_and_one_that_was_not_is_read_on() {
     assert!(first(301, -1).expect_err("beyond the end").contains("out of range"));
 }
 
+/// What is answered to a fetch of this correlation.
+type Answer = fn(i32) -> Vec<u8>;
+
 /// Answers until nobody asks any more; each fetch gets the next of the answers, the last one again and again.
-fn broker(listener: &TcpListener, fetches: &[fn(i32) -> Vec<u8>]) {
+fn broker(listener: &TcpListener, fetches: &[Answer]) {
     let port = i32::from(listener.local_addr().expect("an address").port());
     let mut next = 0;
     while let Ok((mut stream, _)) = listener.accept() {
@@ -179,7 +182,7 @@ fn fetched(correlation: i32, topic: &str, parts: usize) -> Vec<u8> {
 
 #[test]
 fn a_broker_that_lies_is_named_and_left() {
-    let lies: [(fn(i32) -> Vec<u8>, &str); 6] = [
+    let lies: [(Answer, &str); 6] = [
         (|_| vec![0x7f; 8], "is this Kafka without TLS"),
         (|_| Vec::new(), "it has closed the connection"),
         (|id| fetched(id + 1, "t", 1), "it answers what nobody asked"),
@@ -189,7 +192,7 @@ fn a_broker_that_lies_is_named_and_left() {
     ];
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let honest: fn(i32) -> Vec<u8> = |id| fetched(id, "t", 1);
+    let honest: Answer = |id| fetched(id, "t", 1);
     let answers: Vec<_> = lies.iter().map(|(lie, _)| *lie).chain([honest]).collect();
     std::thread::spawn(move || broker(&listener, &answers));
     let mut source = open(Client::Native, &address, "t");
