@@ -101,6 +101,16 @@ fn a_line_must_fit_a_quarter_of_the_ring() {
 }
 
 #[test]
+fn the_native_client_has_to_know_the_clusters_properties() {
+    let over_tls = "9092\"\nlibrdkafka = { \"security.protocol\" = \"SSL\" }\n";
+    refused_file(
+        &format!("{}fetch = \"native\"\n", TASK_LINES.replace("9092\"\n", over_tls)),
+        &["logmill.toml:11:9: the native client does not know security.protocol = \"SSL\"; \
+           remove it from [cluster.default], or write fetch = \"librdkafka\""],
+    );
+}
+
+#[test]
 fn words_that_are_unknown_or_planned() {
     refused(
         "rotate = \"daily\"",
@@ -115,12 +125,6 @@ fn words_that_are_unknown_or_planned() {
         "assignment = \"group\"",
         &["logmill.toml:10:14: assignment = \"group\" is not available in this version; \
            write assignment = \"static\""],
-    );
-    refused(
-        "fetch = \"native\"",
-        &[
-            "logmill.toml:10:9: fetch = \"native\" is not available in this version; write fetch = \"auto\" or \"librdkafka\"",
-        ],
     );
     refused(
         "lag_alert = 9",
