@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -50,12 +50,19 @@ pub enum Shapes {
     Unlike,
 }
 
-/// What a topic is made of.
-#[derive(Debug, Clone, Copy)]
+/// What a topic or a file is made of.
+#[derive(Debug, Clone, Copy, Args)]
 pub struct Made {
+    /// How many records there are
+    #[arg(long, default_value_t = 3_000_000)]
     pub records: u64,
+    #[arg(long, default_value_t = 8)]
     pub partitions: i32,
+    /// Bytes of one record
+    #[arg(long, default_value_t = 550)]
     pub record_bytes: usize,
+    /// few: eight kinds of records, each with its members in one order; unlike: every record has its own order
+    #[arg(long, value_enum, default_value = "few")]
     pub shapes: Shapes,
 }
 

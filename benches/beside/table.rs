@@ -40,7 +40,9 @@ impl Row {
         Row { name: name.into(), group: group.into(), at: None, runs: Vec::new() }
     }
 
-    pub fn add(&mut self, run: Run) {
+    /// Adds a run, and says it.
+    pub fn add(&mut self, round: usize, run: Run) {
+        eprintln!("round {round}: {} {}: {run}", self.group, self.name);
         self.runs.push(run);
     }
 

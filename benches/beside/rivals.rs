@@ -20,15 +20,14 @@ pub struct Rival {
     pub name: String,
     /// "transform" or "raw copy".
     pub deed: &'static str,
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    until: Until,
+    pub program: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub until: Until,
 }
 
 impl Rival {
-    pub fn run(&self, place: &Place, made: &Made) -> Result<Run, Fault> {
-        let command = &mut self.command(place)?;
-        measure::run(command, &place.path("work/out"), self.until, made.records)
+    pub fn run(&self, place: &Place, records: u64) -> Result<Run, Fault> {
+        measure::run(&mut self.command(place)?, &place.path("work/out"), &self.until, records)
     }
 
     /// The same, but going on at the topic's end.
@@ -68,7 +67,7 @@ pub fn all(place: &Place, broker: &Broker, topic: &Topic, made: &Made) -> Result
         name: "librdkafka, bare loop".into(),
         deed: COPY,
         program: std::env::current_exe()?,
-        arguments: [OsString::from("--bare-loop"), brokers.into(), name.into()]
+        arguments: [OsString::from("bare-loop"), brokers.into(), name.into()]
             .into_iter()
             .chain([made.partitions.to_string().into(), out.clone().into()])
             .collect(),
@@ -98,7 +97,9 @@ pub fn all(place: &Place, broker: &Broker, topic: &Topic, made: &Made) -> Result
         let file = file.into_os_string();
         let put = |word: &&str| if *word == "@" { file.clone() } else { word.into() };
         let arguments = arguments.iter().map(put).collect();
-        all.push(Rival { name: words.to_string(), deed, program, arguments, until: Until::Bytes(topic.bytes) });
+        let (file, bytes) = (out.clone(), topic.bytes);
+        let until = Until::Seen(Box::new(move || measure::bytes_below(&file) >= bytes));
+        all.push(Rival { name: words.to_string(), deed, program, arguments, until });
     }
     Ok(all)
 }
@@ -109,9 +110,9 @@ const COPY: &str = "raw copy";
 
 /// Name, deed, keys of the task.
 const LOGMILL: [(&str, &str, &str); 3] = [
-    ("logmill", TRANSFORM, ""),
-    ("logmill, native fetch", TRANSFORM, "fetch = \"native\"\n"),
-    ("logmill, no transform", COPY, "transform = \"none\"\n"),
+    ("logmill, own fetch", TRANSFORM, "fetch = \"native\"\n"),
+    ("logmill, librdkafka's fetch", TRANSFORM, "fetch = \"librdkafka\"\n"),
+    ("logmill, own fetch", COPY, "fetch = \"native\"\ntransform = \"none\"\n"),
 ];
 
 /// logmill, to the topic's end.
@@ -135,7 +136,7 @@ pub fn logmill(
         "[process]\ndata_dir = {data:?}\n[cluster.default]\nbrokers = {brokers:?}\n[deliver.bench]\n\
          topics = [{topic:?}]\ngroup_id = \"bench\"\ndir = {out:?}\n{rules}{keys}"
     );
-    let file = place.path(&format!("{}.toml", name.replace([' ', ','], "_")));
+    let file = place.path(&format!("{}.toml", format!("{name} {deed}").replace([' ', ','], "_")));
     std::fs::write(&file, text)?;
     Ok(Rival {
         name: name.into(),
@@ -268,7 +269,7 @@ output:
     },
 ];
 
-fn found(program: &str) -> Option<PathBuf> {
+pub fn found(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     places.map(|dir| dir.join(program)).find(|file| file.is_file())

@@ -32,12 +32,11 @@ impl Place {
 }
 
 /// When a run has done its work.
-#[derive(Debug, Clone, Copy)]
 pub enum Until {
     /// It ends by itself.
     Exit,
-    /// This many bytes stand below its directory; then it is told to end.
-    Bytes(u64),
+    /// This is so; then it is told to end.
+    Seen(Box<dyn Fn() -> bool>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +71,7 @@ impl fmt::Display for Run {
 ///
 /// # Errors
 /// It cannot be started, fails, or is not done in ten minutes.
-pub fn run(command: &mut Command, out: &Path, until: Until, records: u64) -> Result<Run, Fault> {
+pub fn run(command: &mut Command, out: &Path, until: &Until, records: u64) -> Result<Run, Fault> {
     // What earlier runs left to be written back is not to be paid by this one.
     // SAFETY: sync(2) takes nothing and returns nothing.
     unsafe { libc::sync() };
@@ -82,13 +81,11 @@ pub fn run(command: &mut Command, out: &Path, until: Until, records: u64) -> Res
     let child = command.spawn().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
     let ended = match until {
         Until::Exit => reap(&child, begin)?,
-        Until::Bytes(bytes) => {
-            while bytes_below(out) < bytes {
+        Until::Seen(is_done) => {
+            while !is_done() {
                 if begin.elapsed() > LONGEST {
                     end(&child, libc::SIGKILL);
-                    return Err(
-                        format!("{:?}: {} of {bytes} bytes after ten minutes", command, bytes_below(out)).into()
-                    );
+                    return Err(format!("{command:?} is not done after ten minutes: {}", last_words(log)).into());
                 }
                 sleep(LOOK);
             }
@@ -102,6 +99,26 @@ pub fn run(command: &mut Command, out: &Path, until: Until, records: u64) -> Res
     }
     let Ended { seconds, cpu_s, rss_bytes, .. } = ended;
     Ok(Run { seconds, cpu_s, rss_bytes, written_bytes: bytes_below(out), records })
+}
+
+/// A program that nobody measures as a whole; it does not outlive this value.
+pub struct Ending(pub Child);
+
+impl Ending {
+    /// # Errors
+    /// It did not end in order.
+    pub fn end(mut self) -> Result<(), Fault> {
+        end(&self.0, libc::SIGTERM);
+        let status = self.0.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // One that has ended is gone already.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 struct Ended {

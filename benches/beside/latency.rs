@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::Fault;
 use crate::broker::Broker;
-use crate::measure::Place;
+use crate::measure::{Ending, Place};
 use crate::rivals;
 
 /// Of one round; the first second, in which all begins, does not count.
@@ -26,23 +25,30 @@ const LONGEST: Duration = Duration::from_secs(60);
 const SENT: &[u8] = b"\"sent_us\":";
 
 pub fn run(place: &Place, broker: &Broker, rounds: usize) -> Result<(), Fault> {
-    println!("| round | records | p50 ms | p90 ms | p99 ms | p99.9 ms | worst ms |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| round {HEADING}\n|---|---|---|---|---|---|---|");
     for round in 1..=rounds {
         let mut waited = one(place, broker, &format!("latency-{round}"))?;
-        waited.sort_unstable();
-        let at = |part: f64| waited[((waited.len() - 1) as f64 * part) as usize] as f64 / 1000.0;
-        let [a, b, c, d, e] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
-        println!("| {round} | {} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} |", waited.len());
+        println!("| {round} {}", percentiles(&mut waited));
     }
     Ok(())
+}
+
+pub const HEADING: &str = "| records | p50 ms | p90 ms | p99 ms | p99.9 ms | worst ms |";
+
+/// Cells of a table, from microseconds.
+pub fn percentiles(waited: &mut [u64]) -> String {
+    waited.sort_unstable();
+    let last = waited.len().saturating_sub(1) as f64;
+    let at = |part: f64| waited.get((last * part) as usize).map_or(f64::NAN, |us| *us as f64 / 1000.0);
+    let [a, b, c, d, e] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
+    format!("| {} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} |", waited.len())
 }
 
 /// Microseconds of each record that counts.
 fn one(place: &Place, broker: &Broker, topic: &str) -> Result<Vec<u64>, Fault> {
     broker.create(topic, PARTITIONS)?;
     let rival = rivals::logmill(place, &broker.address, topic, topic, "transform", "")?;
-    let mut program = rival.endless().start(place)?;
+    let program = Ending(rival.endless().start(place)?);
     let (begin, is_over) = (Instant::now(), AtomicBool::new(false));
     let result = std::thread::scope(|scope| {
         let sender = scope.spawn(|| send(broker, topic, begin, &is_over).map_err(|e| e.to_string()));
@@ -54,8 +60,7 @@ fn one(place: &Place, broker: &Broker, topic: &str) -> Result<Vec<u64>, Fault> {
             Err(_) => Err("the producer died".into()),
         }
     });
-    let asked = Command::new("kill").arg(program.id().to_string()).stdout(Stdio::null()).status();
-    asked.and_then(|_| program.wait())?;
+    program.end()?;
     result
 }
 
@@ -122,7 +127,7 @@ fn watch(out: &Path, begin: Instant) -> Result<Vec<u64>, Fault> {
     Ok(waited)
 }
 
-fn sent_us(line: &[u8]) -> Option<u64> {
+pub fn sent_us(line: &[u8]) -> Option<u64> {
     let at = memchr::memmem::find(line, SENT)? + SENT.len();
     let digits = line[at..].iter().take_while(|b| b.is_ascii_digit()).count();
     std::str::from_utf8(&line[at..at + digits]).ok()?.parse().ok()

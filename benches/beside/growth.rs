@@ -81,9 +81,7 @@ pub fn run(place: &Place, broker: &Broker, made: &Made, rounds: usize, with: &[W
             let mut row = Row::new(&step.to_string(), with.name());
             row.at = Some(step as f64);
             for round in 1..=rounds {
-                let run = rival.run(place, &made)?;
-                eprintln!("round {round}: {} {step}: {run}", with.name());
-                row.add(run);
+                row.add(round, rival.run(place, made.records)?);
             }
             rows.push(row);
             broker.delete(&topic.name)?;
