@@ -189,8 +189,8 @@ impl Drop for Positions {
     }
 }
 
-/// Until the station drops its sender, or a successor is at work. What cannot be committed is tried again, with what has
-/// come since.
+/// Until the station drops its sender, or a successor is at work. What cannot be committed is tried again, with what
+/// has come since.
 fn keep(store: &Store, lease: &Lease, changes: &Receiver<Changes>) {
     let mut owed = Changes::new();
     loop {

@@ -460,7 +460,7 @@ fn columns_count_characters_behind_a_byte_order_mark() {
 #[test]
 fn files_that_cannot_be_read() {
     let place = Place::new("");
-    let missing = load(&place.file(), None).err().expect("there is no file");
+    let missing = load(&place.path("missing.toml"), None).err().expect("there is no file");
     assert!(missing.len() == 1 && missing[0].message.contains("No such file"), "{missing:?}");
     std::fs::write(place.file(), b"[process]\ndata_dir = \"\xff\"\n").expect("the file");
     let not_text = load(&place.file(), None).err().expect("it is no UTF-8");

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{FetchError, From, c_string, settings, text};
+use super::{FetchError, From, c_string, list_of, settings, text};
 use crate::flow::cluster::{Cluster, Start};
 
 /// Every call blocks until the broker answers or its time is over.
@@ -169,17 +169,42 @@ impl Catalog {
         }
     }
 
-    /// Commits offsets to the group, so that every lag tool sees them.
+    /// Commits offsets to the group, so that every lag tool sees them. librdkafka's own waiting call has no end while
+    /// the group's broker is silent.
     ///
     /// # Errors
     /// No broker answers, or it refuses.
     pub fn commit(&self, places: &[From<'_>]) -> Result<(), FetchError> {
-        let failed = |source| FetchError::Request { deed: "commit offsets to the group".into(), source };
-        let mut list = TopicPartitionList::new();
-        for place in places {
-            list.add_partition_offset(place.topic, place.partition, Offset::Offset(place.offset)).map_err(failed)?;
+        let rk = self.consumer.client().native_ptr();
+        let wait_ms = self.patience.as_millis() as std::ffi::c_int;
+        // SAFETY: librdkafka copies the list; every object is destroyed once, after its last use. An answer that comes
+        // later finds no queue, and is dropped.
+        let error = unsafe {
+            let (list, queue) = (list_of(places), rd::rd_kafka_queue_new(rk));
+            let asked = rd::rd_kafka_commit_queue(rk, list, queue, None, std::ptr::null_mut());
+            rd::rd_kafka_topic_partition_list_destroy(list);
+            let answered = match asked {
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                    let event = rd::rd_kafka_queue_poll(queue, wait_ms);
+                    let error = match event.is_null() {
+                        true => rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT,
+                        false => rd::rd_kafka_event_error(event),
+                    };
+                    rd::rd_kafka_event_destroy(event);
+                    error
+                }
+                refused => refused,
+            };
+            rd::rd_kafka_queue_destroy(queue);
+            answered
+        };
+        match error {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            error => Err(FetchError::Request {
+                deed: "commit offsets to the group".into(),
+                source: KafkaError::ConsumerCommit(error.into()),
+            }),
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(failed)
     }
 }
 

@@ -111,17 +111,9 @@ impl Fetch {
     /// # Errors
     /// librdkafka's.
     pub fn assign(&mut self, places: &[From<'_>]) -> Result<(), FetchError> {
-        // SAFETY: the list is ours, librdkafka copies it and the names in it.
+        // SAFETY: the list is ours, and librdkafka copies it.
         unsafe {
-            let list = rd::rd_kafka_topic_partition_list_new(places.len() as c_int);
-            for place in places {
-                let name = c_string(place.topic);
-                let row = rd::rd_kafka_topic_partition_list_add(list, name.as_ptr(), place.partition);
-                (*row).offset = place.offset;
-                if place.epoch >= 0 {
-                    rd::rd_kafka_topic_partition_set_leader_epoch(row, place.epoch);
-                }
-            }
+            let list = list_of(places);
             let rc = rd::rd_kafka_assign(self.rk, list);
             rd::rd_kafka_topic_partition_list_destroy(list);
             match rc {
@@ -307,6 +299,23 @@ unsafe fn set(conf: *mut rd::rd_kafka_conf_t, key: &str, value: &str) -> Result<
     // SAFETY: librdkafka ends its text with a NUL within the buffer.
     let reason = unsafe { text(reason.as_ptr()) };
     Err(FetchError::Setting { key: key.into(), value: value.into(), reason })
+}
+
+/// Places as librdkafka takes them; the caller destroys the list.
+fn list_of(places: &[From<'_>]) -> *mut rd::rd_kafka_topic_partition_list_t {
+    // SAFETY: the rows are the list's own, which is not shared yet; names are copied.
+    unsafe {
+        let list = rd::rd_kafka_topic_partition_list_new(places.len() as c_int);
+        for place in places {
+            let name = c_string(place.topic);
+            let row = rd::rd_kafka_topic_partition_list_add(list, name.as_ptr(), place.partition);
+            (*row).offset = place.offset;
+            if place.epoch >= 0 {
+                rd::rd_kafka_topic_partition_set_leader_epoch(row, place.epoch);
+            }
+        }
+        list
+    }
 }
 
 fn c_string(text: &str) -> CString {
