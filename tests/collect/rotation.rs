@@ -1,13 +1,17 @@
 //! Files that are renamed, cut, deleted and made anew, while it runs and while it does not.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use super::course::{Course, SOON};
+use super::course::Course;
 use super::post::{Post, STOP};
-use crate::support::{Part, eventually, left_out};
+use crate::support::{Part, left_out};
+
+/// Files whose numbers are given back.
+const FILES: usize = 50;
 
 #[test]
 fn lines_come_while_files_grow_rotate_and_go() {
@@ -81,27 +85,25 @@ fn a_reused_inode_is_a_new_file() {
         return;
     }
     let mut course = Course::new("*.log", &[]);
-    course.write("a.log", "same head\nold\n");
+    let names: Vec<String> = (0..FILES).map(|n| format!("{n}.log")).collect();
+    names.iter().for_each(|name| course.write(name, format!("same head\nold {name}\n")));
     course.start();
-    course.await_lines(2);
+    course.await_lines(2 * FILES);
     course.stop();
-    let inode = course.path("a.log").metadata().expect("a file").ino();
-    std::fs::remove_file(course.path("a.log")).expect("removed");
-    // Others make files too: until the freed number comes back, the new ones are kept out of the way.
-    let mut spare = 0;
-    eventually("the inode is used again", SOON, || {
-        course.write("a.log", "same head\nnew, and longer than the old one was\n");
-        let found = course.path("a.log").metadata().expect("a file").ino() == inode;
-        if !found {
-            spare += 1;
-            course.rename("a.log", &format!("spare.{spare}"));
-        }
-        found.then_some(())
-    });
+    let inode = |name: &String| course.path(name).metadata().expect("a file").ino();
+    let old: HashSet<u64> = names.iter().map(inode).collect();
+    names.iter().for_each(|name| std::fs::remove_file(course.path(name)).expect("removed"));
+    // Others make files too and may have some of the numbers, but not all.
+    names.iter().for_each(|name| course.write(name, format!("same head\nnew, and longer than the old one {name}\n")));
+    assert!(names.iter().any(|name| old.contains(&inode(name))), "no inode is used again");
     course.start();
-    course.await_lines(4);
+    course.await_lines(4 * FILES);
     course.stop();
-    assert_eq!(course.sorted(), ["new, and longer than the old one was", "old", "same head", "same head"]);
+    let line = |of: &str| names.iter().map(move |name| format!("{of} {name}")).collect::<Vec<_>>();
+    let heads = vec!["same head".to_string(); 2 * FILES];
+    let mut expected = [line("new, and longer than the old one"), line("old"), heads].concat();
+    expected.sort();
+    assert_eq!(course.sorted(), expected);
 }
 
 /// Vector loses what was written before a rotation that it did not see (vectordotdev/vector#22954).
