@@ -79,25 +79,27 @@ pub fn run(command: &mut Command, out: &Path, until: &Until, records: u64) -> Re
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
     let begin = Instant::now();
     let child = command.spawn().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
-    let ended = match until {
-        Until::Exit => reap(&child, begin)?,
-        Until::Seen(is_done) => {
-            while !is_done() {
-                if begin.elapsed() > LONGEST {
-                    end(&child, libc::SIGKILL);
-                    return Err(format!("{command:?} is not done after ten minutes: {}", last_words(log)).into());
-                }
-                sleep(LOOK);
-            }
-            let seconds = begin.elapsed().as_secs_f64();
-            end(&child, libc::SIGTERM);
-            Ended { seconds, ..reap(&child, begin)? }
+    let mut rss_bytes = 0;
+    let mut seconds = None;
+    while !has_ended(&child)? {
+        rss_bytes = resident_most(&child).max(rss_bytes);
+        if begin.elapsed() > LONGEST {
+            end(&child, libc::SIGKILL);
+            return Err(format!("{command:?} is not done after ten minutes: {}", last_words(log)).into());
         }
-    };
-    if let (Until::Exit, false) = (until, ended.succeeded) {
+        if let (Until::Seen(is_done), None) = (until, seconds)
+            && is_done()
+        {
+            seconds = Some(begin.elapsed().as_secs_f64());
+            end(&child, libc::SIGTERM);
+        }
+        sleep(LOOK);
+    }
+    let (cpu_s, has_succeeded) = reap(&child)?;
+    if let (Until::Exit, false) = (until, has_succeeded) {
         return Err(format!("{command:?} failed: {}", last_words(log)).into());
     }
-    let Ended { seconds, cpu_s, rss_bytes, .. } = ended;
+    let seconds = seconds.unwrap_or(begin.elapsed().as_secs_f64());
     Ok(Run { seconds, cpu_s, rss_bytes, written_bytes: bytes_below(out), records })
 }
 
@@ -121,14 +123,29 @@ impl Drop for Ending {
     }
 }
 
-struct Ended {
-    seconds: f64,
-    cpu_s: f64,
-    rss_bytes: u64,
-    succeeded: bool,
+/// It has, and is still to be waited for.
+fn has_ended(child: &Child) -> Result<bool, Fault> {
+    // SAFETY: a struct of plain numbers.
+    let mut told = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: our child, and a value of ours.
+    if unsafe { libc::waitid(libc::P_PID, child.id(), &raw mut told, how) } != 0 {
+        return Err(io::Error::last_os_error().into());
+    }
+    // SAFETY: waitid has filled it, or left it zero.
+    Ok(unsafe { told.si_pid() } != 0)
 }
 
-fn reap(child: &Child, begin: Instant) -> Result<Ended, Fault> {
+/// The largest resident set so far, of what runs in the process now: what wait4 tells counts the process that it was
+/// made from.
+fn resident_most(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Its user and system time, and whether it has done what it was to do.
+fn reap(child: &Child) -> Result<(f64, bool), Fault> {
     // SAFETY: a struct of plain numbers.
     let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
     // SAFETY: our child, which nobody else waits for, and two values of ours.
@@ -137,12 +154,8 @@ fn reap(child: &Child, begin: Instant) -> Result<Ended, Fault> {
         return Err(io::Error::last_os_error().into());
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok(Ended {
-        seconds: begin.elapsed().as_secs_f64(),
-        cpu_s: seconds(usage.ru_utime) + seconds(usage.ru_stime),
-        rss_bytes: usage.ru_maxrss as u64 * 1024,
-        succeeded: libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
-    })
+    let has_succeeded = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+    Ok((seconds(usage.ru_utime) + seconds(usage.ru_stime), has_succeeded))
 }
 
 fn end(child: &Child, signal: i32) {
