@@ -98,8 +98,8 @@ fn watch(out: &Path, begin: Instant) -> Result<Vec<u64>, Fault> {
             return Err(format!("{seen} of {RECORDS} lines after a minute").into());
         }
         let Some(file) = &mut file else {
-            let entry = fs::read_dir(out)?.next();
-            file = entry.and_then(|entry| fs::File::open(entry.ok()?.path()).ok());
+            let paths = fs::read_dir(out)?.flatten().map(|entry| entry.path());
+            file = paths.filter(|path| path.extension().is_none()).find_map(|path| fs::File::open(path).ok());
             std::thread::sleep(LOOK);
             continue;
         };
