@@ -22,6 +22,8 @@ const PARTITIONS: i32 = 8;
 /// How often the file is looked at: the measurement is coarser than the truth by as much.
 const LOOK: Duration = Duration::from_micros(200);
 const LONGEST: Duration = Duration::from_secs(60);
+/// The program's own file in there.
+const OWN: &str = ".logmill-id";
 const SENT: &[u8] = b"\"sent_us\":";
 
 pub fn run(place: &Place, broker: &Broker, rounds: usize) -> Result<(), Fault> {
@@ -99,7 +101,7 @@ fn watch(out: &Path, begin: Instant) -> Result<Vec<u64>, Fault> {
         }
         let Some(file) = &mut file else {
             let paths = fs::read_dir(out)?.flatten().map(|entry| entry.path());
-            file = paths.filter(|path| path.extension().is_none()).find_map(|path| fs::File::open(path).ok());
+            file = paths.filter(|path| !path.ends_with(OWN)).find_map(|path| fs::File::open(path).ok());
             std::thread::sleep(LOOK);
             continue;
         };
