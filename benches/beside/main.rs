@@ -7,7 +7,6 @@ mod chart;
 mod collect;
 mod growth;
 mod idle;
-mod latency;
 mod made;
 mod measure;
 mod rivals;
@@ -61,11 +60,6 @@ enum Deed {
         /// What it grows with; may be given several times (all of it where it is absent)
         #[arg(long, value_enum)]
         with: Vec<growth::With>,
-    },
-    /// From the producer's hand to the file, at 10,000 records a second
-    Latency {
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
     },
     /// A file into a topic: CPU a line, speed, memory
     Collect {
@@ -148,7 +142,6 @@ fn run(typed: Typed) -> Result<(), Fault> {
         Deed::Growth { made, show, with } => {
             show.rows(&growth::run(place, broker, &made, show.rounds, &with)?, chart::growth)
         }
-        Deed::Latency { rounds } => latency::run(place, broker, rounds),
         Deed::Collect { made, show } => show.rows(&collect::run(place, broker, &made, show.rounds)?, chart::beside),
         Deed::Idle { files, seconds } => idle::run(place, broker, files, seconds),
         Deed::Age { files, lines_per_second, seconds } => age::run(place, broker, files, lines_per_second, seconds),
