@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use crate::flow::xerial;
+
 /// Bytes that one batch may become. No broker takes a request above 100 MiB, so no honest producer's batch is larger.
 pub const UNPACKED_MAX: usize = 128 << 20;
 /// A buffer above this is given back after its batch.
@@ -10,9 +12,6 @@ const KEPT_MAX: usize = 8 << 20;
 const FIRST_ROOM: usize = 64 << 10;
 /// Snappy's copies make at most 64 bytes of two.
 const SNAPPY_RATIO_MAX: usize = 32;
-/// Java's producer cuts snappy into blocks behind this word and two version numbers.
-const XERIAL: &[u8] = b"\x82SNAPPY\0";
-const XERIAL_HEAD: usize = 16;
 /// Memory of zstd's window: 2 to this.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
@@ -58,17 +57,8 @@ impl Codecs {
     }
 
     fn snappy(&mut self, packed: &[u8]) -> Result<(), String> {
-        if !packed.starts_with(XERIAL) {
-            return self.snappy_block(packed);
-        }
-        let mut rest = packed.get(XERIAL_HEAD..).ok_or("its head is cut")?;
-        while let Some((length, behind)) = rest.split_first_chunk() {
-            let length = u32::from_be_bytes(*length) as usize;
-            let (block, behind) = behind.split_at_checked(length).ok_or("a block goes beyond the end")?;
-            self.snappy_block(block)?;
-            rest = behind;
-        }
-        if rest.is_empty() { Ok(()) } else { Err("its last block is cut".into()) }
+        let Some(blocks) = xerial::blocks(packed) else { return self.snappy_block(packed) };
+        blocks?.try_for_each(|block| self.snappy_block(block?))
     }
 
     fn snappy_block(&mut self, block: &[u8]) -> Result<(), String> {
@@ -127,18 +117,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flow::xerial::tests::framed;
 
     fn snappy(plain: &[u8]) -> Vec<u8> {
         snap::raw::Encoder::new().compress_vec(plain).unwrap()
     }
 
     fn xerial(plain: &[u8]) -> Vec<u8> {
-        let mut packed = [XERIAL, &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
-        for block in plain.chunks(1000).map(snappy) {
-            packed.extend((block.len() as u32).to_be_bytes());
-            packed.extend(block);
-        }
-        packed
+        framed(plain.chunks(1000).map(snappy))
     }
 
     fn pack(codec: i16, plain: &[u8]) -> Vec<u8> {

@@ -10,3 +10,4 @@ pub mod problem;
 pub mod record;
 pub mod span;
 pub mod tally;
+pub mod xerial;

@@ -4,12 +4,10 @@ use std::io::Read;
 
 use super::{Options, Parked, ValueCodec};
 use crate::flow::tally::Code;
+use crate::flow::xerial;
 
 /// The first chunk of snappy's framing format.
 const FRAMED: &[u8] = b"\xff\x06\x00\x00sNaPpY";
-/// The magic of the Java library's blocks; two big-endian u32 of versions follow.
-const XERIAL: &[u8] = b"\x82SNAPPY\x00";
-const XERIAL_HEADER_BYTES: usize = 16;
 
 /// Decodes values; keeps its buffer from value to value.
 pub struct Unpacker {
@@ -69,17 +67,8 @@ impl Unpacker {
         if value.starts_with(FRAMED) {
             return self.decode_framed(value);
         }
-        if !value.starts_with(XERIAL) {
-            return self.decode_block(value);
-        }
-        let mut rest = value.get(XERIAL_HEADER_BYTES..).ok_or("the xerial header is cut")?;
-        while !rest.is_empty() {
-            let (len, tail) = rest.split_first_chunk::<4>().ok_or("a xerial block's length is cut")?;
-            let block = tail.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or("a xerial block is cut")?;
-            self.decode_block(block.0)?;
-            rest = block.1;
-        }
-        Ok(())
+        let Some(blocks) = xerial::blocks(value) else { return self.decode_block(value) };
+        blocks?.try_for_each(|block| self.decode_block(block?))
     }
 
     /// Appends what one raw block holds.
@@ -155,13 +144,7 @@ mod tests {
         frames.into_inner().unwrap()
     }
     fn xerial(blocks: &[&[u8]]) -> Vec<u8> {
-        let mut value = [XERIAL, &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
-        for block in blocks {
-            let packed = raw(block);
-            value.extend((packed.len() as u32).to_be_bytes());
-            value.extend(packed);
-        }
-        value
+        xerial::tests::framed(blocks.iter().map(|block| raw(block)))
     }
     fn code(unpacker: &mut Unpacker, value: Option<&[u8]>) -> Code {
         unpacker.unpack(value).unwrap_err().code

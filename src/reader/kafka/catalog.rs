@@ -101,20 +101,13 @@ impl Catalog {
             rd::rd_kafka_DescribeTopics(rk, asked, options, queue);
             rd::rd_kafka_TopicCollection_destroy(asked);
             rd::rd_kafka_AdminOptions_destroy(options);
-            let event = rd::rd_kafka_queue_poll(queue, wait_ms);
-            let found = if event.is_null() {
-                Err(failed(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT))
-            } else {
-                match rd::rd_kafka_event_error(event) {
-                    rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(ids(event, topics)),
-                    // Brokers that know no ids.
-                    rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE => {
-                        Ok(vec![Some(String::new()); topics.len()])
-                    }
-                    error => Err(failed(error)),
+            let found = match answered(queue, ASK_IDS, |event| ids(event, topics)) {
+                // Brokers that know no ids.
+                Err(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE) => {
+                    Ok(vec![Some(String::new()); topics.len()])
                 }
+                found => found.map_err(failed),
             };
-            rd::rd_kafka_event_destroy(event);
             rd::rd_kafka_queue_destroy(queue);
             Ok(Identity { cluster: cluster_text, topics: found? })
         }
@@ -176,35 +169,50 @@ impl Catalog {
     /// No broker answers, or it refuses.
     pub fn commit(&self, places: &[From<'_>]) -> Result<(), FetchError> {
         let rk = self.consumer.client().native_ptr();
-        let wait_ms = self.patience.as_millis() as std::ffi::c_int;
-        // SAFETY: librdkafka copies the list; every object is destroyed once, after its last use. An answer that comes
-        // later finds no queue, and is dropped.
-        let error = unsafe {
+        // SAFETY: librdkafka copies the list; list and queue are destroyed once, after their last use. An answer that
+        // comes later finds no queue, and is dropped.
+        let committed = unsafe {
             let (list, queue) = (list_of(places), rd::rd_kafka_queue_new(rk));
             let asked = rd::rd_kafka_commit_queue(rk, list, queue, None, std::ptr::null_mut());
             rd::rd_kafka_topic_partition_list_destroy(list);
-            let answered = match asked {
-                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {
-                    let event = rd::rd_kafka_queue_poll(queue, wait_ms);
-                    let error = match event.is_null() {
-                        true => rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT,
-                        false => rd::rd_kafka_event_error(event),
-                    };
-                    rd::rd_kafka_event_destroy(event);
-                    error
-                }
-                refused => refused,
+            let committed = match asked {
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => answered(queue, self.patience, drop),
+                refused => Err(refused),
             };
             rd::rd_kafka_queue_destroy(queue);
-            answered
+            committed
         };
-        match error {
-            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            error => Err(FetchError::Request {
-                deed: "commit offsets to the group".into(),
-                source: KafkaError::ConsumerCommit(error.into()),
-            }),
+        committed.map_err(|error| FetchError::Request {
+            deed: "commit offsets to the group".into(),
+            source: KafkaError::ConsumerCommit(error.into()),
+        })
+    }
+}
+
+/// What `read` takes from the next event of the queue.
+///
+/// # Errors
+/// That none came within `wait`, or what it tells.
+///
+/// # Safety
+/// The queue is alive; `read` gets an event that lives until it returns.
+unsafe fn answered<T>(
+    queue: *mut rd::rd_kafka_queue_t,
+    wait: Duration,
+    read: impl FnOnce(*mut rd::rd_kafka_event_t) -> T,
+) -> Result<T, rd::rd_kafka_resp_err_t> {
+    // SAFETY: by the caller; the event is destroyed once, after its last use.
+    unsafe {
+        let event = rd::rd_kafka_queue_poll(queue, wait.as_millis() as std::ffi::c_int);
+        if event.is_null() {
+            return Err(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT);
         }
+        let answer = match rd::rd_kafka_event_error(event) {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(read(event)),
+            error => Err(error),
+        };
+        rd::rd_kafka_event_destroy(event);
+        answer
     }
 }
 
