@@ -6,25 +6,28 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::lines::{After, Before, Piece, Rules, Split, split};
 
-/// Bytes of a content mark.
-pub const MARK_MAX: usize = 64;
+/// Bytes that a content mark tells of: several lines, for lines of one log often end alike.
+pub const MARK_MAX: usize = 1024;
 /// A record of several lines that did not grow for so long is whole.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The bytes before a place: where they are others, the file's content is another.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mark(Vec<u8>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mark {
+    /// How many are known.
+    pub bytes: usize,
+    crc: u32,
+}
 
 impl Mark {
     /// Of all bytes before a place, as many as are known.
     pub fn of(before: &[u8]) -> Mark {
-        Mark(before[before.len().saturating_sub(MARK_MAX)..].to_vec())
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+        let before = &before[before.len().saturating_sub(MARK_MAX)..];
+        Mark { bytes: before.len(), crc: crc32fast::hash(before) }
     }
 }
 
@@ -121,6 +124,8 @@ pub struct Cursor {
     era: u32,
     /// When it was looked at last, no newline stood between `next` and here.
     scanned: u64,
+    /// The content before `next` may be another by now, even where nothing stands behind it.
+    is_unsure: bool,
     /// As it was seen last, and the time before.
     size: u64,
     previous_size: u64,
@@ -139,6 +144,7 @@ impl Cursor {
         Cursor {
             phase: Phase::Live,
             scanned: from.at,
+            is_unsure: true,
             size: from.at,
             previous_size: from.at,
             kept: from.clone(),
@@ -221,6 +227,7 @@ impl Cursor {
     pub fn seek(&mut self, to: Place) {
         self.era += 1;
         self.scanned = to.at;
+        self.is_unsure = true;
         self.size = to.at;
         self.kept = to.clone();
         self.next = to;
@@ -269,9 +276,10 @@ impl Cursor {
         false
     }
 
-    /// Somebody wrote the file: a half line that was looked at may be another by now.
+    /// Somebody wrote the file: a half line that was looked at may be another by now, and what was read too.
     pub fn touched(&mut self) {
         self.scanned = self.next.at;
+        self.is_unsure = true;
     }
 
     /// The file's size now. A smaller one than was read, or than was seen of a file of which nothing was read yet,
@@ -291,10 +299,11 @@ impl Cursor {
         None
     }
 
-    /// Is there anything behind `next` that was not looked at?
+    /// Is there anything behind `next` that was not looked at, or another content before it?
     pub fn has_more(&self, rules: &Rules, now: Instant) -> bool {
         let pause = rules.multiline_start.is_some() && self.size > self.next.at && self.paused_long(now);
-        self.size > self.scanned || (self.size > self.next.at && self.phase == Phase::Final) || pause
+        let is_unsure = self.is_unsure && self.next.mark.bytes > 0;
+        self.size > self.scanned || (self.size > self.next.at && self.phase == Phase::Final) || pause || is_unsure
     }
 
     /// When a record of several lines counts as whole.
@@ -316,14 +325,18 @@ impl Cursor {
         lines: &mut Vec<(u32, u32)>,
         now: Instant,
     ) -> Taken {
-        let mark = self.next.mark.bytes();
-        let Some(content) = bytes.strip_prefix(mark) else { return Taken::Restarted(self.restart()) };
+        let mark = self.next.mark;
+        let (marked, content) = bytes.split_at(mark.bytes);
+        if Mark::of(marked) != mark {
+            return Taken::Restarted(self.restart());
+        }
+        self.is_unsure = false;
         let after = match self.phase {
             Phase::Final if reaches_end => After::End,
             _ if reaches_end && self.paused_long(now) => After::Pause,
             _ => After::More,
         };
-        let before = Before { hole: mark.iter().all(|b| *b == 0), pieces: self.next.pieces };
+        let before = Before { hole: marked.iter().all(|b| *b == 0), pieces: self.next.pieces };
         let split = split(content, before, after, rules, lines_max, lines);
         if split.consumed == 0 {
             self.scanned = self.next.at + content.len() as u64;
@@ -332,7 +345,7 @@ impl Cursor {
         self.counts.skipped_nul_bytes += split.skipped as u64;
         if lines.is_empty() {
             // A hole alone: nothing to send, and nothing to wait for.
-            self.go_to(Mark::of(&bytes[..mark.len() + split.consumed]), split.consumed as u64, 0);
+            self.go_to(Mark::of(&bytes[..mark.bytes + split.consumed]), split.consumed as u64, 0);
             return Taken::Nothing;
         }
         Taken::Lines(split)

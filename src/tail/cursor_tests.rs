@@ -15,7 +15,7 @@ fn read(cursor: &mut Cursor, content: &[u8], chunk: &mut u32) -> Result<Vec<(u32
         return Err(loss);
     }
     while cursor.has_more(&rules(), now) {
-        let head = cursor.next().mark.bytes().len();
+        let head = cursor.next().mark.bytes;
         let bytes = &content[cursor.next().at as usize - head..];
         match cursor.taken(bytes, true, &rules(), 2, &mut lines, now) {
             Taken::Restarted(loss) => return Err(loss),
@@ -46,11 +46,25 @@ fn the_kept_place_moves_over_reported_lines_without_a_gap() {
     cursor.delivered(1, 2, 0, 6, b"cc\ndd\n", true);
     assert_eq!(cursor.kept().at, 0);
     cursor.delivered(0, 1, 0, 3, b"aa\n", false);
-    assert_eq!((cursor.kept().at, cursor.kept().mark.bytes()), (3, &b"aa\n"[..]));
+    assert_eq!((cursor.kept().at, cursor.kept().mark), (3, Mark::of(b"aa\n")));
     cursor.delivered(0, 1, 3, 6, b"aa\nbb\n", true);
     assert_eq!(cursor.kept().at, 12);
     cursor.delivered(2, 1, 0, 3, b"ee\n", true);
     assert_eq!((cursor.kept().at, cursor.is_quiet(), cursor.counts.lines), (15, true, 5));
+}
+
+#[test]
+fn content_of_the_same_length_is_another_one() {
+    let mut cursor = cursor();
+    read(&mut cursor, b"aa\nbb\n", &mut 0).unwrap();
+    assert!(!cursor.has_more(&rules(), Instant::now()));
+    cursor.touched();
+    assert_eq!(read(&mut cursor, b"aa\nbb\n", &mut 1), Ok(Vec::new()));
+    let place = cursor.next().clone();
+    cursor.touched();
+    assert_eq!(read(&mut cursor, b"aa\ncc\n", &mut 1).map_err(|loss| loss.at), Err(6));
+    let mut later = Cursor::new(place, Instant::now());
+    assert_eq!(read(&mut later, b"aa\ncc\n", &mut 1).map_err(|loss| loss.at), Err(6));
 }
 
 #[test]

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{Mark, Place};
+use super::cursor::{MARK_MAX, Mark, Place};
 use crate::flow::clock;
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::follow::FileId;
@@ -45,7 +43,7 @@ struct Written {
     at: u64,
     #[serde(default)]
     pieces: u32,
-    mark: String,
+    mark: Mark,
     #[serde(default)]
     gone_ms: i64,
 }
@@ -58,7 +56,7 @@ impl Position {
             meant: self.meant.clone(),
             at: self.place.at,
             pieces: self.place.pieces,
-            mark: STANDARD.encode(self.place.mark.bytes()),
+            mark: self.place.mark,
             gone_ms: self.gone_ms,
         };
         serde_json::to_vec(&written).unwrap_or_else(|e| unreachable!("plain fields always serialise: {e}"))
@@ -69,8 +67,11 @@ impl Position {
     pub fn parse(bytes: &[u8]) -> Result<Position, String> {
         let written: Written = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let id = FileId::from_hex(&written.id).ok_or("its id is no identity")?;
-        let mark = STANDARD.decode(&written.mark).map_err(|e| e.to_string())?;
-        let place = Place { at: written.at, pieces: written.pieces, mark: Mark::of(&mark) };
+        let Written { at, pieces, mark, .. } = written;
+        if mark.bytes > MARK_MAX || mark.bytes as u64 > at {
+            return Err(format!("{} bytes before byte {at} cannot be known", mark.bytes));
+        }
+        let place = Place { at, pieces, mark };
         Ok(Position { id, path: written.path, meant: written.meant, place, gone_ms: written.gone_ms })
     }
 

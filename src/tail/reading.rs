@@ -98,7 +98,7 @@ impl Station {
             }
             return Ok(());
         }
-        let (from, head) = (cursor.next().at, cursor.next().mark.bytes().len());
+        let (from, head) = (cursor.next().at, cursor.next().mark.bytes);
         let most = rules.max_line_bytes.max(READ_LEAST) as u64 + 1;
         let wanted = head + (size - from).min(most) as usize;
         let room = if messages_left == 0 { None } else { producer.room(wanted) };

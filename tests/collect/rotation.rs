@@ -78,6 +78,40 @@ fn copytruncate_starts_again_at_the_beginning_and_is_named() {
     assert!(named.len() == 3 && named.iter().zip(bytes).all(|(line, byte)| line.contains(byte)), "{named:?}");
 }
 
+/// Lines of one log often end alike: with a browser's name, or a stack frame. Filebeat goes on at the old place in new
+/// content (elastic/beats#45300).
+#[test]
+fn new_content_is_known_where_its_lines_end_as_those_before_did() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut course = Course::new("*.log", &[]);
+    let lines = |word: &str, count| -> Vec<String> {
+        (0..count).map(|n| format!("{word} {n:02} {}", "x".repeat(100))).collect()
+    };
+    course.write("a.log", lines("old", 20).join("\n") + "\n");
+    course.start();
+    course.await_lines(20);
+    course.stop();
+    // Cut, and beyond the old place before anybody looks: a line ends there too.
+    std::fs::write(course.path("a.log"), lines("new", 30).join("\n") + "\n").expect("written");
+    course.start();
+    course.await_lines(50);
+    course.stop();
+    assert_eq!(course.sorted(), [lines("new", 30), lines("old", 20)].concat());
+    // As long as before, to the byte.
+    std::fs::write(course.path("a.log"), lines("now", 30).join("\n") + "\n").expect("written");
+    course.start();
+    course.await_lines(80);
+    course.stop();
+    assert_eq!(course.sorted(), [lines("new", 30), lines("now", 30), lines("old", 20)].concat());
+    let log = course.log();
+    for lines in [lines("old", 20), lines("new", 30)] {
+        let place = lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        assert!(log.contains(&format!("was cut or replaced behind byte {place} (")), "{log}");
+    }
+}
+
 /// Fluent Bit takes a new file with a removed one's inode for that one (fluent/fluent-bit#8025).
 #[test]
 fn a_reused_inode_is_a_new_file() {
