@@ -65,16 +65,17 @@ impl Exact {
 impl Station {
     /// Takes the transactional id over and reads the places back. False where it was told to stop meanwhile.
     pub(super) fn begin_exact(&mut self) -> bool {
-        let Some(settings) = self.exact.as_ref().map(|exact| exact.settings.clone()) else { return true };
+        let Some(topic) = self.exact.as_ref().map(|exact| exact.settings.positions_topic.clone()) else { return true };
+        let cluster = self.settings.cluster.clone();
+        let mut is_ours = false;
         loop {
             if !self.goes_on() {
                 return false;
             }
-            let cluster = self.settings.cluster.clone();
-            let ready = match self.producer.init_transactions(STEP) {
-                Ok(()) => {
-                    recall(&cluster, &settings.positions_topic, &mut || self.goes_on()).map_err(|e| e.to_string())
-                }
+            let taken = if is_ours { Ok(()) } else { self.producer.init_transactions(STEP) };
+            is_ours = taken.is_ok();
+            let ready = match taken {
+                Ok(()) => recall(&cluster, &topic, &mut || self.goes_on()).map_err(|e| e.to_string()),
                 Err(Undone::Fatal(reason)) => {
                     self.broken = Some(reason);
                     return false;
