@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cursor::{Cursor, Phase, Place};
-use super::fleet::{Road, Wishes, entry_of, real_roots, same_road};
+use super::fleet::{Road, Wishes, entry_of, same_road};
 use super::patterns::Pattern;
 use super::produce::{ProduceError, Producer};
 use super::station::Station;
@@ -83,7 +83,6 @@ impl Station {
         let roads = parse(entries)?;
         name_topics(&mut self.producer, &roads).map_err(|e| vec![e.to_string()])?;
         self.roads = roads;
-        self.fleet.roots = real_roots(&self.roads, &self.settings.roots);
         for at in 0..self.fleet.files.len() {
             let Some(followed) = self.fleet.get_mut(at) else { continue };
             match entry_of(&self.roads, &followed.path) {

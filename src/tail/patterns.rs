@@ -87,6 +87,9 @@ impl Pattern {
                 None => return,
             }
         }
+        // What a link on the way leads to is told by the directory that it stands in.
+        let links = above.ancestors().filter(|dir| dir.is_symlink());
+        sight.dirs.extend(links.filter_map(Path::parent).map(Path::to_path_buf));
         if above == self.root {
             walk(&self.root, &self.parts, sight);
         } else {

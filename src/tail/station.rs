@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::cursor::Phase;
 use super::exact::Exact;
-use super::fleet::{Fleet, Followed, Road, real_roots};
+use super::fleet::{Fleet, Followed, Road};
 use super::lease::Lease;
 use super::lines::Rules;
 use super::orders::{name_topics, parse};
@@ -137,8 +137,7 @@ impl Station {
             None => (None, Remembered::default()),
         };
         let begun = remembered.begun.iter().cloned().collect();
-        let mut fleet = Fleet::new(&settings.task, remembered);
-        fleet.roots = real_roots(&roads, &settings.roots);
+        let fleet = Fleet::new(&settings.task, remembered);
         let (sender, orders) = bounded(ORDERS_MAX);
         let door = Door { orders: sender, bell: bell.clone(), lease: lease.clone() };
         let now = Instant::now();

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::cursor::Phase;
-use super::fleet::{Met, Road, entry_of};
+use super::fleet::{Met, Road, entry_of, real_roots};
 use super::patterns::Sight;
 use super::station::Station;
-use super::{StartFrom, Until};
+use super::{Entry, StartFrom, Until};
 use crate::sys::dirs::{Change, Dirs};
 
 /// Changes are taken at most so often, so that many writes to one file cost one look.
@@ -74,12 +75,14 @@ impl Station {
 
     /// A name was given or taken.
     fn met(&mut self, path: &Path, now: Instant) {
-        let Some(entry) = entry_of(&self.roads, path) else { return self.fleet.meet_stranger(path) };
-        let old = self.fleet.at_path(path);
-        let met = self.fleet.meet(path, entry, StartFrom::Beginning, now);
-        // The file that lost the name is read to its end first.
-        old.into_iter().for_each(|at| self.look_again(at));
-        if let Met::Came(at) = met {
+        let Some(entry) = entry_of(&self.roads, path) else {
+            if path.is_dir() {
+                // A link to a directory leads elsewhere.
+                self.look_at = self.look_at.min(now + LOOK_SOON);
+            }
+            return self.fleet.meet_stranger(path);
+        };
+        if let Met::Came(at) = self.meet(path, &entry.clone(), StartFrom::Beginning, now) {
             // At once: should it be rotated away while nobody looks, it is known.
             self.dirty.insert(at);
             self.keep_at = now;
@@ -91,9 +94,19 @@ impl Station {
         }
     }
 
+    /// A file that loses the name to another one, or to nothing, is read to its end first.
+    fn meet(&mut self, path: &Path, entry: &Arc<Entry>, from: StartFrom, now: Instant) -> Met {
+        let old = self.fleet.at_path(path);
+        let met = self.fleet.meet(path, entry, from, now);
+        let lost = old.filter(|at| met != Met::Known(*at));
+        lost.into_iter().for_each(|at| self.look_again(at));
+        met
+    }
+
     /// Looks at everything: names that came and went, sizes.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
+        self.fleet.roots = real_roots(&self.roads, &self.settings.roots);
         let sight = self.look_at_dirs();
         let mut seen: HashSet<&PathBuf> = HashSet::new();
         let (mut came, mut grown) = (Vec::new(), Vec::new());
@@ -107,7 +120,7 @@ impl Station {
             }
             let is_new = !self.begun.contains(&entry.path);
             let from = if is_new { self.settings.start_from } else { StartFrom::Beginning };
-            match self.fleet.meet(path, entry, from, now) {
+            match self.meet(path, &entry.clone(), from, now) {
                 Met::Came(at) => came.push(at),
                 Met::Known(at) => grown.push(at),
                 Met::Nothing => {}

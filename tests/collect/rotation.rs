@@ -228,6 +228,33 @@ fn links_that_lead_to_another_file_are_followed_there() {
     collector.stop(STOP);
 }
 
+/// As releases are switched. Nothing is looked at here but what directories tell.
+#[test]
+fn a_link_to_a_directory_is_followed_to_the_next_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let mut post = Post::new("releases", &["current/log/*.log"]);
+    post.settings.poll_interval = Duration::from_secs(3600);
+    ["1", "2"].into_iter().for_each(|dir| std::fs::create_dir_all(post.path(dir).join("log")).expect("directories"));
+    post.write("1/log/a.log", "1\n");
+    std::os::unix::fs::symlink("1", post.path("current")).expect("a link");
+    let collector = post.start();
+    post.await_lines(1);
+    let mut old = OpenOptions::new().append(true).open(post.path("1/log/a.log")).expect("a file");
+    post.write("2/log/a.log", "2\n");
+    std::os::unix::fs::symlink("2", post.path("next")).expect("a link");
+    std::fs::rename(post.path("next"), post.path("current")).expect("renamed");
+    post.await_lines(2);
+    old.write_all(b"3\n").expect("written");
+    drop(old);
+    post.write("2/log/a.log", "4\n");
+    let mut lines = post.await_lines(4);
+    lines.sort();
+    assert_eq!(lines, ["1", "2", "3", "4"]);
+    collector.stop(STOP);
+}
+
 /// Fluentd sends a rotated file again when its pattern means the new name too (fluent/fluentd#3871, #4243).
 #[test]
 fn a_file_that_is_renamed_within_its_pattern_goes_on() {

@@ -80,8 +80,13 @@ fn without_watches_files_are_looked_at_and_it_is_said() {
     course.write("z/d.log", "2\n");
     course.write("z/new/e.log", "1\n");
     course.await_lines(6);
+    // Rotated to a name that is not followed, with a line that nobody has looked at.
+    course.write("z/d.log", "3\n");
+    course.rename("z/d.log", "z/d.old");
+    course.write("z/d.log", "4\n");
+    course.await_lines(8);
     course.stop();
-    assert_eq!(course.sorted(), ["1", "1", "1", "1", "1", "2"], "{}", course.log());
+    assert_eq!(course.sorted(), ["1", "1", "1", "1", "1", "2", "3", "4"], "{}", course.log());
 }
 
 #[test]
