@@ -30,8 +30,9 @@ const BEAT: Duration = Duration::from_secs(1);
 const KEEP: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 /// For each changed place in between, so that places of many files are no load.
 const KEEP_EACH: Duration = Duration::from_micros(50);
-/// librdkafka's number for "the broker takes no message of this size".
+/// librdkafka's numbers for "the broker takes no message of this size" and "no broker can be reached".
 const MSG_SIZE_TOO_LARGE: i32 = 10;
+const ALL_BROKERS_DOWN: i32 = -187;
 /// The least that lines and batches are cut down to when a broker refuses larger ones.
 const MESSAGE_LEAST: usize = 1 << 10;
 
@@ -92,6 +93,8 @@ pub struct Station {
     pub(super) begun: HashSet<String>,
     /// All memory is in flight: no reading until reports come.
     pub(super) is_full: bool,
+    /// No broker has answered since the last line was confirmed.
+    is_away: bool,
     pub(super) look_at: Instant,
     pub(super) listen_at: Instant,
     pub(super) keep_at: Instant,
@@ -160,6 +163,7 @@ impl Station {
             owed: Owed::default(),
             begun,
             is_full: false,
+            is_away: false,
             look_at: now,
             listen_at: now,
             keep_at: now,
@@ -248,20 +252,20 @@ impl Station {
 
     fn take_reports(&mut self) {
         let (too_large, refused) = self.absorb_reports();
+        // What comes back to a producer that is at its end was sent before this was known.
+        if self.renew_at.is_some() {
+            return;
+        }
         if too_large {
             self.produce.batch_bytes = (self.produce.batch_bytes / 2).max(MESSAGE_LEAST);
             self.rules.max_line_bytes = self.rules.max_line_bytes.min(self.produce.batch_bytes);
+            // The next attempt is another one.
+            self.backoff = Backoff::default();
         }
         if !refused.is_empty() {
             let smaller = format!("; from now on batches have at most {} bytes", self.produce.batch_bytes);
             let more = if too_large { smaller.as_str() } else { "" };
             self.say(format!("lines were refused and are sent again: {refused}{more}"));
-        }
-        if let Some(trouble) = self.producer.take_trouble() {
-            self.say(format!("reading goes on when the buffer empties: {trouble}"));
-        }
-        if self.renew_at.is_some() {
-            return;
         }
         let fatal = self.producer.fatal().map(str::to_owned).or_else(|| too_large.then_some(refused));
         if let Some(reason) = fatal {
@@ -272,10 +276,11 @@ impl Station {
     /// What became of lines goes to their files; whether messages were too large, and why lines were refused.
     pub(super) fn absorb_reports(&mut self) -> (bool, String) {
         let now = Instant::now();
-        let (mut too_large, mut refused) = (false, String::new());
+        let (mut too_large, mut refused, mut answers) = (false, String::new(), false);
         let Station { producer, fleet, chunk_files, dirty, ready, totals, is_full, .. } = self;
         producer.reports(|report| {
             *is_full = false;
+            answers |= report.error.is_none();
             let at = chunk_files[report.chunk as usize];
             let Some(followed) = fleet.get_mut(at) else { return };
             take_report(followed, report, totals, now);
@@ -290,10 +295,27 @@ impl Station {
                 ready.push_back(at);
             }
         });
+        self.take_trouble(answers);
         if let Some(exact) = &mut self.exact {
             exact.has_failed |= !refused.is_empty() || self.producer.take_put_failure();
         }
         (too_large, refused)
+    }
+
+    /// That brokers are away is said when it begins and when it is over, however often librdkafka tells.
+    fn take_trouble(&mut self, answers: bool) {
+        let trouble = self.producer.take_trouble();
+        let is_away = matches!(trouble, Some((ALL_BROKERS_DOWN, _))) || self.is_away && !answers;
+        let (task, brokers) = (&self.settings.task, &self.settings.cluster.brokers);
+        match (self.is_away, is_away) {
+            (false, true) => log::warn!("{task}: no broker answers ({brokers}): lines wait until one does"),
+            (true, false) => log::info!("{task}: brokers answer again"),
+            _ => {}
+        }
+        self.is_away = is_away;
+        if let Some((_, reason)) = trouble.filter(|(code, _)| *code != ALL_BROKERS_DOWN) {
+            self.say(format!("reading goes on when the buffer empties: {reason}"));
+        }
     }
 
     /// Says it once, until something else is to be said.

@@ -1,5 +1,6 @@
 //! The other road: lines of files into topics, on a real broker.
 
+mod away;
 mod content;
 mod course;
 mod exact;

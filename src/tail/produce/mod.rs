@@ -114,7 +114,7 @@ pub struct Producer {
     fatal: Option<String>,
     /// A record that is no line was not delivered.
     put_failed: bool,
-    trouble: Option<String>,
+    trouble: Option<(i32, String)>,
 }
 
 struct Topic {
@@ -431,15 +431,19 @@ impl Producer {
     /// # Safety
     /// The event holds an error.
     unsafe fn note(&mut self, event: *mut rd::rd_kafka_event_t) {
+        use rd::rd_kafka_resp_err_t as e;
         // SAFETY: by the caller.
         unsafe {
-            let reason = text(rd::rd_kafka_event_error_string(event));
-            if rd::rd_kafka_event_error(event) == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL {
+            let (code, reason) = (rd::rd_kafka_event_error(event), text(rd::rd_kafka_event_error_string(event)));
+            if code == e::RD_KAFKA_RESP_ERR__FATAL {
                 let mut words = [0; 512];
                 rd::rd_kafka_fatal_error(self.rk, words.as_mut_ptr(), words.len());
                 self.fatal = Some(text(words.as_ptr()));
+            } else if matches!(code, e::RD_KAFKA_RESP_ERR__TRANSPORT | e::RD_KAFKA_RESP_ERR__RESOLVE) {
+                // One connection's: that all are down comes beside it.
+                log::debug!("{reason}");
             } else {
-                self.trouble = Some(reason);
+                self.trouble = Some((code as i32, reason));
             }
         }
     }
@@ -447,11 +451,6 @@ impl Producer {
     /// Why this producer takes nothing any more; a new one must follow it.
     pub fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
-    }
-
-    /// Has a record that is no line failed since the last call?
-    pub fn take_put_failure(&mut self) -> bool {
-        std::mem::take(&mut self.put_failed)
     }
 
     /// Another producer has taken the transactional id over.
@@ -467,8 +466,8 @@ impl Producer {
         )
     }
 
-    /// The newest trouble that librdkafka mends by itself.
-    pub fn take_trouble(&mut self) -> Option<String> {
+    /// The newest trouble that librdkafka mends by itself, and its number.
+    pub fn take_trouble(&mut self) -> Option<(i32, String)> {
         self.trouble.take()
     }
 }

@@ -85,6 +85,11 @@ impl Producer {
         // SAFETY: the error of this thread's last call.
         Err(error_text(unsafe { rd::rd_kafka_last_error() }))
     }
+
+    /// Has a record that is no line failed since the last call?
+    pub fn take_put_failure(&mut self) -> bool {
+        std::mem::take(&mut self.put_failed)
+    }
 }
 
 fn millis(time: Duration) -> i32 {
