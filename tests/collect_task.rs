@@ -334,7 +334,7 @@ fn two_tasks_share_a_topic_of_places_and_a_second_instance_fences_the_first() {
     let mut second = Place::new();
     task(&mut second);
     second.write("a.log", "x\n");
-    let _second = second.start();
+    let mut run = second.start();
     second.await_topic(&["x"]);
     // The other task hears of the second instance with its next line.
     place.write("a.log", "a2\n");
@@ -346,4 +346,10 @@ fn two_tasks_share_a_topic_of_places_and_a_second_instance_fences_the_first() {
     let fenced = ["other running", "web fenced"];
     place.site.awaited("the fence", SOON, || (states() == fenced).then_some(()));
     place.site.await_alert("S11_COLLECT_DOWN", "web", "ERROR");
+    // What is kept is shown without the program, from the topic.
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", second.site.log());
+    second.write("a.log", "y\n");
+    let kept = second.file("a.log");
+    assert_eq!((&kept["position"], &kept["size"], &kept["state"]), (&2.into(), &4.into(), &"stored".into()), "{kept}");
 }
