@@ -35,8 +35,9 @@ struct Sheet {
     at: Option<u64>,
     open_line: bool,
     next: u64,
-    /// When its content began.
+    /// When the first bytes of its content stood there, or of the one before while there are none.
     born: Instant,
+    is_empty: bool,
     content: Content,
     is_known: bool,
     done: Vec<Content>,
@@ -74,6 +75,7 @@ impl Scribble {
             open_line: false,
             next: 0,
             born: Instant::now(),
+            is_empty: true,
             is_known: false,
             content: Content { sheet: number, ..Content::default() },
             done: Vec::new(),
@@ -146,9 +148,6 @@ impl Scribble {
 impl Sheet {
     fn write(&mut self, bytes: &[u8]) {
         let at = self.at;
-        if self.writer.is_none() && !self.path.exists() {
-            self.born = Instant::now();
-        }
         let writer = self.writer.get_or_insert_with(|| {
             OpenOptions::new().append(at.is_none()).write(true).create(true).open(&self.path).expect("a log")
         });
@@ -158,6 +157,9 @@ impl Sheet {
                 writer.write_all_at(bytes, *at).expect("written");
                 *at += bytes.len() as u64;
             }
+        }
+        if std::mem::take(&mut self.is_empty) {
+            self.born = Instant::now();
         }
     }
 
@@ -259,6 +261,6 @@ impl Sheet {
         let next = Content { sheet: self.number, first: self.next, ..Content::default() };
         let done = std::mem::replace(&mut self.content, next);
         self.done.push(Content { fate, was_known: self.is_known, ..done });
-        self.born = Instant::now();
+        self.is_empty = true;
     }
 }
