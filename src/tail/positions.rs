@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +45,17 @@ struct Written {
     at: u64,
     #[serde(default)]
     pieces: u32,
-    mark: Mark,
+    mark: WrittenMark,
     #[serde(default)]
     gone_ms: i64,
+}
+
+/// The first versions wrote the bytes themselves, as base64.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenMark {
+    Sum(Mark),
+    Bytes(String),
 }
 
 impl Position {
@@ -56,7 +66,7 @@ impl Position {
             meant: self.meant.clone(),
             at: self.place.at,
             pieces: self.place.pieces,
-            mark: self.place.mark,
+            mark: WrittenMark::Sum(self.place.mark),
             gone_ms: self.gone_ms,
         };
         serde_json::to_vec(&written).unwrap_or_else(|e| unreachable!("plain fields always serialise: {e}"))
@@ -68,6 +78,10 @@ impl Position {
         let written: Written = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let id = FileId::from_hex(&written.id).ok_or("its id is no identity")?;
         let Written { at, pieces, mark, .. } = written;
+        let mark = match mark {
+            WrittenMark::Sum(mark) => mark,
+            WrittenMark::Bytes(text) => Mark::of(&STANDARD.decode(&text).map_err(|e| e.to_string())?),
+        };
         if mark.bytes > MARK_MAX || mark.bytes as u64 > at {
             return Err(format!("{} bytes before byte {at} cannot be known", mark.bytes));
         }
@@ -223,6 +237,16 @@ fn begun_key(task: &str, pattern: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_of_the_first_versions_is_read() {
+        let Position { id, path, meant, place, .. } = position(1, 0);
+        let (id, at) = (id.hex(), place.at);
+        let old = serde_json::json!({"id": id, "path": path, "meant": meant, "at": at, "pieces": 3, "mark": "AP8K"});
+        assert_eq!(Position::parse(old.to_string().as_bytes()), Ok(position(1, 0)));
+        let before_all = Position { place: Place { at: 1, ..place }, ..position(1, 0) };
+        assert!(Position::parse(&before_all.to_bytes()).is_err_and(|e| e.contains("cannot be known")));
+    }
 
     fn position(number: u8, gone_ms: i64) -> Position {
         let place = Place { at: 1 << 40, pieces: 3, mark: Mark::of(&[0, 255, b'\n']) };
