@@ -11,7 +11,7 @@ use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
 use super::units::show_size;
 use super::written::{Section, Written};
 use crate::fetch;
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::{Client, Cluster, Wish};
 use crate::flow::name::{Field, Rotate, Template};
 use crate::flow::problem::Problem;
 use crate::transform::{Options, UnknownLog, ValueCodec};
@@ -134,16 +134,20 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The native client has to know every property of the cluster.
-    fn client(&mut self, look: &Look<'_>, cluster: &Cluster) -> Client {
-        if look.text("fetch") != "native" {
-            return Client::Librdkafka;
-        }
-        if let Err(unknown) = fetch::Settings::of(cluster) {
-            let help = format!("remove it from [cluster.{}], or write fetch = \"librdkafka\"", cluster.name);
+    /// A native client that is asked for has to know every property of the cluster.
+    fn client(&mut self, look: &Look<'_>, cluster: &Cluster) -> Wish {
+        let wish = match look.text("fetch") {
+            "native" => Wish::Only(Client::Native),
+            "librdkafka" => Wish::Only(Client::Librdkafka),
+            _ => Wish::Auto,
+        };
+        if wish == Wish::Only(Client::Native)
+            && let Err(unknown) = fetch::Settings::of(cluster)
+        {
+            let help = format!("remove it from [cluster.{}], or write fetch = \"auto\"", cluster.name);
             self.problems.push(look.place("fetch").problem(unknown.to_string(), help));
         }
-        Client::Native
+        wish
     }
 
     /// Mandatory keys that are not there.

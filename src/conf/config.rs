@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::effective::Effective;
-use crate::flow::cluster::{Client, Cluster, Start};
+use crate::flow::cluster::{Cluster, Start, Wish};
 use crate::flow::name::Rotate;
 use crate::tail::partition::Partitioner;
 use crate::tail::{StartFrom, etcd};
@@ -85,8 +85,8 @@ pub enum Cores {
 pub struct Deliver {
     pub name: String,
     pub cluster: Cluster,
-    /// What fetches from it; "auto" is decided.
-    pub client: Client,
+    /// What is to fetch from it.
+    pub client: Wish,
     pub topics: Vec<String>,
     pub group_id: String,
     pub start: Start,

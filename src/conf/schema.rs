@@ -207,7 +207,7 @@ pub static TASK: &[Key] = &[
         .help("Where to begin when no position is stored. A stored position always wins."),
     choice("fetch", &["auto", "librdkafka", "native"], &[], Task).help(
         "The Kafka client: librdkafka, or logmill's own, \"native\", which costs less and speaks neither TLS nor SASL. \
-         \"auto\" is librdkafka in this version.",
+         \"auto\": the native one where it can serve the cluster, else librdkafka; log and status say why.",
     ),
     choice("transform", &["te", "none"], &[], Task)
         .help("\"te\": a ThinkingData line. \"none\": the value as it is, one line each."),

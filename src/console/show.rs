@@ -47,9 +47,10 @@ fn task(text: &mut String, task: &TaskStatus, before: Option<(&Status, f64)>) ->
     let newest = task.newest_ms.map_or_else(String::new, |ms| format!(", newest {} UTC", at(ms)));
     writeln!(text, "{}: {state}, {} records/s, {lag}{newest}", task.name, number(task.rate.round() as u64))?;
     let counts = task.counts;
+    let reason = task.client_reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     writeln!(
         text,
-        "  done {} = written {} + filtered {} + parked {}, failure queue {}, restarts {}, fetch {}",
+        "  done {} = written {} + filtered {} + parked {}, failure queue {}, restarts {}, fetch {}{reason}",
         number(counts.consumed),
         number(counts.written),
         number(counts.filtered),
@@ -207,7 +208,8 @@ mod tests {
             tasks: vec![TaskStatus {
                 name: "game".into(),
                 state: TaskState::Blocked,
-                client: Client::Native,
+                client: Client::Librdkafka,
+                client_reason: Some("old".into()),
                 counts: Counts { consumed: 1_234, written: 1_000, filtered: 230, parked: 4 },
                 queue: QueueStatus { failures: 9, running: false, goal: 0, done: 0, counts: Counts::default() },
                 rate: 99.6,
@@ -242,7 +244,7 @@ mod tests {
 logmill 1, process 7, up 1 min 1 s, generation 2, memory 5.0 MiB
 
 game: BLOCKED, 100 records/s, lag 1,000, caught up in 10 s, newest 2020-12-17 05:52:40 UTC
-  done 1,234 = written 1,000 + filtered 230 + parked 4, failure queue 9, restarts 1, fetch native
+  done 1,234 = written 1,000 + filtered 230 + parked 4, failure queue 9, restarts 1, fetch librdkafka (old)
   NOT READ: t/3
   thread           core       cpu  fill
   r0-game             1      50 %   12%

@@ -241,6 +241,9 @@ pub struct TaskStatus {
     pub state: TaskState,
     /// What fetches its records.
     pub client: Client,
+    /// Why it is not the native client, where `auto` is asked for.
+    #[serde(default)]
+    pub client_reason: Option<String>,
     /// Of this run.
     pub counts: Counts,
     pub queue: QueueStatus,

@@ -26,6 +26,7 @@ use crate::ledger::keeper::Keeper;
 use crate::ledger::store::Store;
 use crate::reader::route::Rules;
 use crate::reader::scout::{self, Ask, Scout};
+use crate::reader::source::Choice;
 use crate::reader::{self, Reader};
 use crate::sys::thread;
 use crate::transform::{LaneRule, Program};
@@ -147,7 +148,11 @@ impl Bench<'_> {
     }
 
     fn shared(&self) -> Arc<reader::Shared> {
-        let shared = Arc::new(reader::Shared::default());
+        let choice = Choice::new(self.deliver.client, &self.deliver.cluster);
+        if let Some(reason) = choice.reason() {
+            log::info!("{}: fetch = librdkafka ({reason})", self.deliver.name);
+        }
+        let shared = Arc::new(reader::Shared::new(choice));
         let parked = queued(self.restored.maps.rings.iter().flat_map(|ring| ring.marks()).flatten());
         shared.failures.store(parked, Ordering::Relaxed);
         shared.failures_max.store(self.deliver.failures_max, Ordering::Relaxed);
@@ -242,7 +247,6 @@ pub fn reader_settings(
         task: deliver.name.clone(),
         index,
         cluster: deliver.cluster.clone(),
-        client: deliver.client,
         group_id: deliver.group_id.clone(),
         topics: topics.to_vec(),
         dormant: dormant.map(|t| t as u16).collect(),

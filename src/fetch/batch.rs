@@ -14,7 +14,7 @@ const SUMMED: usize = 21;
 /// Why a partition's bytes cannot be read on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    #[error("the batch at offset {offset} is of format {magic}, not 2 of Kafka 0.11; fetch = \"librdkafka\" reads it")]
+    #[error("the batch at offset {offset} is of format {magic} of before Kafka 0.11, which is not read here")]
     Old { offset: i64, magic: u8 },
     #[error("the batch at offset {offset} has a head that cannot be: {what}")]
     Head { offset: i64, what: &'static str },

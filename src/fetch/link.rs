@@ -1,12 +1,13 @@
 //! One connection to a broker: it never blocks, and has one request under way at a time.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::message;
+use crate::sys::lookup::Lookup;
 use crate::sys::socket::Wait;
 
 /// Bytes of an answer. No broker holds a batch above 100 MiB, and that much comes beside what was asked for.
@@ -26,6 +27,8 @@ pub struct Times {
 
 enum State {
     Down,
+    /// Its name is looked up.
+    Named,
     Connecting(TcpStream),
     Up(TcpStream),
 }
@@ -45,6 +48,8 @@ pub struct Link {
     client_id: String,
     times: Times,
     state: State,
+    /// Outlives a try that was given up: one question at a time.
+    lookup: Option<Lookup>,
     owed: Owed,
     output: Vec<u8>,
     sent: usize,
@@ -81,6 +86,7 @@ impl Link {
             client_id: client_id.into(),
             times,
             state: State::Down,
+            lookup: None,
             owed: Owed::Nothing,
             output: Vec::new(),
             sent: 0,
@@ -141,9 +147,13 @@ impl Link {
             State::Down if now < self.deadline => return Ok(false),
             State::Down => {
                 self.deadline = now + self.times.silence_max;
-                self.state = State::Connecting(self.connect()?);
+                self.state = State::Named;
             }
             _ => {}
+        }
+        if let State::Named = &self.state {
+            let Some(found) = self.look_up()? else { return self.judge(now).map(|()| false) };
+            self.state = State::Connecting(self.connect(&found)?);
         }
         if let State::Connecting(stream) = &self.state {
             if let Some(error) = stream.take_error()? {
@@ -165,8 +175,25 @@ impl Link {
         self.accept()
     }
 
-    fn connect(&self) -> Result<TcpStream, Trouble> {
-        let found: Vec<SocketAddr> = self.address.to_socket_addrs()?.collect();
+    /// `None`: nobody has told yet.
+    fn look_up(&mut self) -> io::Result<Option<Vec<SocketAddr>>> {
+        if let Ok(address) = self.address.parse() {
+            return Ok(Some(vec![address]));
+        }
+        let lookup = match self.lookup.take() {
+            Some(lookup) => lookup,
+            None => Lookup::of(&self.address)?,
+        };
+        match lookup.take() {
+            Some(found) => found.map(Some),
+            None => {
+                self.lookup = Some(lookup);
+                Ok(None)
+            }
+        }
+    }
+
+    fn connect(&self, found: &[SocketAddr]) -> Result<TcpStream, Trouble> {
         let Some(to) = found.get(self.tries % found.len().max(1)) else {
             return Err(Trouble::Broken("its name has no address".into()));
         };
@@ -192,7 +219,11 @@ impl Link {
         if now < self.deadline {
             return Ok(());
         }
-        Err(Trouble::Broken(format!("it has said nothing for {} s", self.times.silence_max.as_secs_f32())))
+        let time = self.times.silence_max.as_secs_f32();
+        Err(Trouble::Broken(match self.state {
+            State::Named => format!("its name was not told within {time} s"),
+            _ => format!("it has said nothing for {time} s"),
+        }))
     }
 
     fn write(&mut self) -> Result<(), Trouble> {
@@ -279,6 +310,12 @@ impl Link {
     pub fn await_on(&self, wait: &mut Wait) -> Option<Instant> {
         let (stream, readable, writable) = match &self.state {
             State::Down => return Some(self.deadline),
+            State::Named => {
+                if let Some(lookup) = &self.lookup {
+                    wait.add(lookup, true, false);
+                }
+                return Some(self.deadline);
+            }
             State::Connecting(stream) => (stream, false, true),
             State::Up(stream) if self.owed != Owed::Nothing => (stream, true, self.sent < self.output.len()),
             State::Up(_) => return None,

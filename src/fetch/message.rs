@@ -38,9 +38,8 @@ pub fn read_versions(answer: &[u8]) -> Result<Option<String>, Damaged> {
         }
     }
     let missing = NEEDED.iter().zip(spoken).find(|(_, spoken)| !spoken);
-    Ok(missing.map(|(((_, version), name), _)| {
-        format!("it does not speak {name} version {version} (Kafka 2.7 does); fetch = \"librdkafka\" may read from it")
-    }))
+    Ok(missing
+        .map(|(((_, version), name), _)| format!("it does not speak {name} version {version}, as Kafka 2.7 does")))
 }
 
 /// Who leads the partitions of these topics?

@@ -299,13 +299,14 @@ impl Fetch {
     fn sort(&mut self, at: usize, told: Told, parts: &[Part], now: Instant) -> Result<(), String> {
         let throttle = Duration::from_millis(told.throttle_ms.max(0) as u64);
         self.lines[at].not_before = now + throttle.min(THROTTLE_MAX);
+        let node = self.lines[at].node;
         if told.error != 0 {
             return Err(message::error_text(told.error));
         }
         // What was taken before a part that cannot be is in hand all the same: its offsets are not asked for again.
         let mut stretches = Vec::new();
         let result = parts.iter().try_for_each(|part| {
-            stretches.extend(self.part(part)?);
+            stretches.extend(self.part(node, part)?);
             Ok(())
         });
         self.hand.take(stretches);
@@ -319,12 +320,16 @@ impl Fetch {
     }
 
     /// What the answer says of one partition; what is to be walked, if anything is.
-    fn part(&mut self, part: &Part) -> Result<Option<Stretch>, String> {
+    fn part(&mut self, node: i32, part: &Part) -> Result<Option<Stretch>, String> {
         let name = &self.hand.buffer[part.topic.clone()];
         let topic = self.topics.iter().position(|topic| topic.as_bytes() == name);
         let found = topic.and_then(|topic| self.by_place.get(&(topic as u16, part.partition)));
         let Some(at) = found.copied() else { return Err("it tells of a partition that nobody asked for".into()) };
         let slot = &mut self.slots[at];
+        if slot.node != Some(node) {
+            // Somebody else leads it by now, and was or will be asked.
+            return Ok(None);
+        }
         let (topic, partition, from) = (slot.topic, slot.partition, slot.next);
         if !slot.is_read {
             return Ok(None);
@@ -367,7 +372,7 @@ impl Fetch {
                     slot.is_read = false;
                     let (topic, partition, offset) = (slot.topic, slot.partition, slot.next);
                     let reason = format!("broker {address}: {reason}");
-                    self.said.push_back(Item::Broken { topic, partition, offset, reason });
+                    self.said.push_back(Item::Unfit { topic, partition, offset, reason });
                 }
             }
         }

@@ -6,6 +6,9 @@ use super::link::Times;
 use super::message::Limits;
 use crate::flow::cluster::Cluster;
 
+/// Bytes of one answer, unless it is set.
+const MAX_BYTES: i32 = 4 << 20;
+
 /// How a cluster is fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -18,57 +21,70 @@ pub struct Settings {
     pub times: Times,
 }
 
-/// A property that this client does not know, or a value of it.
+/// What of a cluster's section this client cannot honour.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the native client does not know {key} = {value:?}")]
-pub struct Unknown {
-    pub key: String,
-    pub value: String,
+pub enum Unknown {
+    /// Without its value, which may be a secret.
+    #[error("the native client does not know {0}")]
+    Property(String),
+    #[error("the native client cannot take {key} = {value:?}")]
+    Value { key: String, value: String },
+    #[error("the native client cannot take the broker {0:?}")]
+    Broker(String),
 }
 
 impl Settings {
     /// # Errors
-    /// A property is not known here, as all that is about TLS and SASL.
+    /// A property is not known here, as all that is about TLS and SASL: none is passed over.
     pub fn of(cluster: &Cluster) -> Result<Settings, Unknown> {
-        let bootstrap = cluster.brokers.split(',').map(|broker| with_port(broker.trim())).collect();
+        let address = |broker: &str| address(broker.trim()).ok_or_else(|| Unknown::Broker(broker.trim().into()));
+        let bootstrap = cluster.brokers.split(',').map(address).collect::<Result<_, _>>()?;
         let mut settings = Settings {
             bootstrap,
             client_id: "logmill".into(),
-            limits: Limits { wait_ms: 100, min_bytes: 1, max_bytes: 4 << 20 },
+            limits: Limits { wait_ms: 100, min_bytes: 1, max_bytes: MAX_BYTES },
             part_bytes: 1 << 20,
             times: Times { silence_max: Duration::from_secs(10), backoff_max: Duration::from_secs(2) },
         };
+        // Those that are honoured by holding less than they allow.
+        let mut queued = i32::MAX;
         for (key, value) in &cluster.librdkafka {
-            settings.set(key, value).ok_or_else(|| Unknown { key: key.clone(), value: value.clone() })?;
+            settings.set(key, value, &mut queued)?;
         }
+        settings.limits.max_bytes = settings.limits.max_bytes.min(queued);
+        // A broker may be silent for as long as it was told to wait.
+        settings.times.silence_max += Duration::from_millis(settings.limits.wait_ms as u64);
         Ok(settings)
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Option<()> {
-        let number = || value.parse::<i32>().ok().filter(|number| *number >= 0);
+    fn set(&mut self, key: &str, value: &str, queued: &mut i32) -> Result<(), Unknown> {
+        let refused = || Unknown::Value { key: key.into(), value: value.into() };
+        let number = || value.parse().ok().filter(|number: &i32| *number > 0).ok_or_else(refused);
         let millis = || number().map(|ms| Duration::from_millis(ms as u64));
         let limits = &mut self.limits;
         match key {
-            "client.id" => self.client_id = (value.len() < 256).then(|| value.into())?,
+            "client.id" if value.len() < 256 => self.client_id = value.into(),
             "security.protocol" if value.eq_ignore_ascii_case("plaintext") => {}
+            "client.id" | "security.protocol" => return Err(refused()),
             "fetch.wait.max.ms" => limits.wait_ms = number()?,
             "fetch.min.bytes" => limits.min_bytes = number()?,
-            "fetch.max.bytes" => limits.max_bytes = number()?.min(limits.max_bytes),
-            "queued.max.messages.kbytes" => limits.max_bytes = number()?.saturating_mul(1024).min(limits.max_bytes),
-            "fetch.message.max.bytes" | "max.partition.fetch.bytes" => self.part_bytes = number()?.max(1),
+            "fetch.max.bytes" => limits.max_bytes = number()?,
+            "queued.max.messages.kbytes" => *queued = number()?.saturating_mul(1024),
+            "fetch.message.max.bytes" | "max.partition.fetch.bytes" => self.part_bytes = number()?,
             "socket.timeout.ms" => self.times.silence_max = millis()?,
             "reconnect.backoff.max.ms" => self.times.backoff_max = millis()?,
-            _ => return None,
+            _ => return Err(Unknown::Property(key.into())),
         }
-        Some(())
+        Ok(())
     }
 }
 
-/// As librdkafka takes an address: it may have a scheme, and no port.
-fn with_port(broker: &str) -> String {
-    let broker = broker.rsplit_once("://").map_or(broker, |(_, broker)| broker);
+/// As librdkafka takes an address: it may have a scheme, and no port. `None`: a scheme that is not spoken here.
+fn address(broker: &str) -> Option<String> {
+    let (scheme, broker) = broker.rsplit_once("://").unwrap_or(("plaintext", broker));
     let has_port = broker.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if has_port { broker.into() } else { format!("{broker}:9092") }
+    let address = if has_port { broker.into() } else { format!("{broker}:9092") };
+    scheme.eq_ignore_ascii_case("plaintext").then_some(address)
 }
 
 #[cfg(test)]
@@ -84,9 +100,18 @@ mod tests {
         let settings = of(&[("fetch.message.max.bytes", "65536"), ("queued.max.messages.kbytes", "256")]).unwrap();
         assert_eq!(settings.bootstrap, ["a:9092", "b:1", "[::1]:2"]);
         assert_eq!((settings.part_bytes, settings.limits.max_bytes), (65536, 256 << 10));
+        let settings = of(&[("queued.max.messages.kbytes", "65536"), ("fetch.max.bytes", "8388608")]).unwrap();
+        assert_eq!(settings.limits.max_bytes, 8 << 20, "more than usual, where it is asked for");
+        let settings = of(&[("socket.timeout.ms", "3000"), ("fetch.wait.max.ms", "60000")]).unwrap();
+        assert_eq!(settings.times.silence_max, Duration::from_secs(63));
         assert!(of(&[("security.protocol", "PLAINTEXT")]).is_ok());
-        let error = of(&[("security.protocol", "SSL")]).unwrap_err().to_string();
-        assert_eq!(error, "the native client does not know security.protocol = \"SSL\"");
-        assert!(of(&[("debug", "fetch")]).is_err() && of(&[("fetch.wait.max.ms", "soon")]).is_err());
+        let error = |pairs| of(pairs).unwrap_err().to_string();
+        let ssl = error(&[("security.protocol", "SSL")]);
+        assert_eq!(ssl, "the native client cannot take security.protocol = \"SSL\"");
+        assert_eq!(error(&[("sasl.password", "secret")]), "the native client does not know sasl.password");
+        let zero = error(&[("fetch.wait.max.ms", "0")]);
+        assert_eq!(zero, "the native client cannot take fetch.wait.max.ms = \"0\"");
+        let error = Settings::of(&Cluster::of_brokers("a,SSL://b")).unwrap_err().to_string();
+        assert_eq!(error, "the native client cannot take the broker \"SSL://b\"");
     }
 }

@@ -17,6 +17,15 @@ impl Cluster {
     }
 }
 
+/// Which client is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wish {
+    /// The native one where it can serve the cluster.
+    #[default]
+    Auto,
+    Only(Client),
+}
+
 /// What fetches from a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -37,6 +37,8 @@ pub enum Item<'a> {
     OutOfRange { topic: u16, partition: i32, reason: String },
     /// The partition cannot be read on from where it stands.
     Broken { topic: u16, partition: i32, offset: i64, reason: String },
+    /// The same of this client alone: another one may read on.
+    Unfit { topic: u16, partition: i32, offset: i64, reason: String },
     /// Something that is mended without anybody's help.
     Trouble(String),
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::Cluster;
 use crate::flow::gauge::{Beat, Histogram};
 use crate::flow::left::Left;
 use crate::flow::problem::LastError;
@@ -35,7 +35,6 @@ pub struct Settings {
     /// Its number among the task's readers.
     pub index: usize,
     pub cluster: Cluster,
-    pub client: Client,
     pub group_id: String,
     /// Marks name a topic by its index here.
     pub topics: Vec<String>,
@@ -125,6 +124,8 @@ pub struct Shared {
     pub failures_max: AtomicU64,
     /// The operator wants nothing to be read from the next batch on.
     pub paused: AtomicBool,
+    /// What its readers fetch with.
+    pub choice: source::Choice,
     job: Mutex<JobProgress>,
     pub tap: tap::Tap,
 }
@@ -142,6 +143,10 @@ pub struct JobProgress {
 }
 
 impl Shared {
+    pub fn new(choice: source::Choice) -> Shared {
+        Shared { choice, ..Shared::default() }
+    }
+
     fn is_full(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= self.failures_max.load(Ordering::Relaxed)
     }

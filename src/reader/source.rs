@@ -1,11 +1,49 @@
 //! Where a reader's records come from: one of two Kafka clients, behind the same small face.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::kafka;
 use crate::fetch;
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::{Client, Cluster, Wish};
 use crate::flow::record::{From, Item};
+
+/// Which client all readers of a task fetch with. It changes once at most, from the native one to librdkafka.
+#[derive(Debug, Default)]
+pub struct Choice {
+    wish: Wish,
+    /// Why the native client cannot serve.
+    reason: OnceLock<String>,
+}
+
+impl Choice {
+    /// Where the native client is not the only one, it has to know every property of the cluster.
+    pub fn new(wish: Wish, cluster: &Cluster) -> Choice {
+        let unknown = (wish == Wish::Auto).then(|| fetch::Settings::of(cluster).err()).flatten();
+        Choice { wish, reason: unknown.map_or_else(OnceLock::new, |unknown| unknown.to_string().into()) }
+    }
+
+    pub fn client(&self) -> Client {
+        match self.wish {
+            Wish::Only(client) => client,
+            Wish::Auto if self.reason.get().is_none() => Client::Native,
+            Wish::Auto => Client::Librdkafka,
+        }
+    }
+
+    /// Why it is not the native client, which was not excluded.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.get().map(String::as_str)
+    }
+
+    /// The native client cannot serve. False where no other may.
+    pub fn leave_native(&self, task: &str, reason: String) -> bool {
+        if self.wish == Wish::Auto && self.reason.set(reason.clone()).is_ok() {
+            log::warn!("{task}: fetch = librdkafka from now on ({reason})");
+        }
+        self.wish == Wish::Auto
+    }
+}
 
 /// A client with its partitions.
 pub enum Source {
@@ -27,6 +65,13 @@ impl Source {
             Client::Librdkafka => {
                 kafka::Fetch::open(cluster, group_id, topics).map(Source::Librdkafka).map_err(|e| e.to_string())
             }
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        match self {
+            Source::Librdkafka(_) => Client::Librdkafka,
+            Source::Native(_) => Client::Native,
         }
     }
 
@@ -83,5 +128,26 @@ impl Batch<'_> {
             Batch::Librdkafka(batch) => batch.next_item(),
             Batch::Native(batch) => batch.next_item(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn librdkafka_serves_where_the_native_client_cannot() {
+        let properties = vec![("sasl.password".into(), "secret".into())];
+        let secured = Cluster { librdkafka: properties, ..Cluster::of_brokers("a") };
+        let choice = Choice::new(Wish::Auto, &secured);
+        assert_eq!(choice.client(), Client::Librdkafka);
+        assert_eq!(choice.reason(), Some("the native client does not know sasl.password"));
+        let choice = Choice::new(Wish::Auto, &Cluster::of_brokers("a"));
+        assert_eq!((choice.client(), choice.reason()), (Client::Native, None));
+        assert!(choice.leave_native("game", "old".into()) && choice.leave_native("game", "older".into()));
+        assert_eq!((choice.client(), choice.reason()), (Client::Librdkafka, Some("old")));
+        let choice = Choice::new(Wish::Only(Client::Native), &secured);
+        assert!(!choice.leave_native("game", "old".into()));
+        assert_eq!((choice.client(), choice.reason()), (Client::Native, None));
     }
 }

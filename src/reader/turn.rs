@@ -87,8 +87,7 @@ impl Reader {
         wires: Wires,
         (gauge, shared): (Arc<Gauge>, Arc<Shared>),
     ) -> Result<Reader, String> {
-        let Settings { cluster, client, group_id, topics, .. } = &settings;
-        let source = Source::open(*client, cluster, group_id, topics)?;
+        let source = open(&settings, &shared)?;
         let marks = recover::fold_all(&maps.rings[settings.index])?;
         gauge.follow(&marks);
         let state = |m: &Mark| {
@@ -125,6 +124,9 @@ impl Reader {
     fn turn(&mut self) -> Result<(), Stopped> {
         while let Some(control) = self.desk.outlet.control()? {
             self.desk.reassign |= self.desk.obey(control)?;
+        }
+        if self.source.client() != self.desk.outlet.shared.choice.client() {
+            self.change_client();
         }
         if std::mem::take(&mut self.desk.reassign) {
             self.assign();
@@ -199,6 +201,15 @@ impl Reader {
         }
     }
 
+    /// The marks tell where the new one begins.
+    fn change_client(&mut self) {
+        match open(&self.desk.settings, &self.desk.outlet.shared) {
+            Ok(source) => self.source = source,
+            Err(e) => panic!("{}: reader {}: {e}", self.desk.settings.task, self.desk.settings.index),
+        }
+        self.desk.reassign = true;
+    }
+
     /// All partitions of the table, from their marks. What was fetched before is dropped with the old assignment;
     /// should any of it come all the same, its offset is below the mark.
     fn assign(&mut self) {
@@ -218,6 +229,10 @@ impl Reader {
             panic!("{}: reader {}: {e}", self.desk.settings.task, self.desk.settings.index);
         }
     }
+}
+
+fn open(settings: &Settings, shared: &Shared) -> Result<Source, String> {
+    Source::open(shared.choice.client(), &settings.cluster, &settings.group_id, &settings.topics)
 }
 
 impl Desk {
@@ -306,6 +321,14 @@ impl Desk {
                 }
                 Ok(())
             }
+            Item::Unfit { topic, partition, reason, .. } => {
+                let Some(row) = self.row(topic, partition) else { return Ok(()) };
+                let why = format!("{}/{partition}: {reason}", self.name(topic));
+                if !self.outlet.shared.choice.leave_native(&self.settings.task, why) {
+                    self.give_up(row, format!("{reason}; fetch = \"auto\" takes librdkafka then"));
+                }
+                Ok(())
+            }
             Item::Trouble(reason) => {
                 self.outlet.gauge.last_error.set(reason);
                 Ok(())
@@ -355,6 +378,10 @@ impl Desk {
         Ok(Worked::Done)
     }
 
+    fn name(&self, topic: u16) -> &str {
+        self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str)
+    }
+
     fn topic_is_same(&self, topic: u16) -> bool {
         self.topics.get(usize::from(topic)) == Some(&Topic::Same)
     }
@@ -387,7 +414,7 @@ impl Desk {
             return Ok(false);
         }
         if next < low {
-            let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
+            let name = self.name(topic);
             let text = format!(
                 "{name}/{partition}: offsets {next} to {} are lost, {} in all: the broker's retention removed them \
                  before they were read; it goes on at {low}",
@@ -412,7 +439,7 @@ impl Desk {
             return;
         }
         let Mark { topic, partition, next: offset, .. } = self.outlet.publisher.marks()[row];
-        let name = self.settings.topics.get(usize::from(topic)).map_or("?", String::as_str);
+        let name = self.name(topic);
         let text = format!(
             "{name}/{partition} cannot be read on from offset {offset}: {reason}; \
              this partition stops here, the others go on"
@@ -425,7 +452,7 @@ impl Desk {
 
     /// The ring's partition table is full.
     fn leave(&self, mark: &Mark) {
-        let name = self.settings.topics.get(usize::from(mark.topic)).map_or("?", String::as_str);
+        let name = self.name(mark.topic);
         let reason = format!("this reader has {} partitions, more do not fit; raise readers", self.partitions.len());
         log::error!("{}: {name}/{} is not read: {reason}", self.settings.task, mark.partition);
         let Mark { topic, partition, next: offset, .. } = *mark;

@@ -6,6 +6,7 @@ pub mod dirs;
 pub mod file;
 pub mod follow;
 pub mod inotify;
+pub mod lookup;
 pub mod mmap;
 pub mod notify;
 pub mod process;

@@ -81,7 +81,9 @@ impl<'a> Topic<'a> {
                         let ended = self.source(topic, partition).filter(|at| offset >= self.sources[*at].next);
                         ended.into_iter().for_each(|at| open[at] = false);
                     }
-                    Item::Broken { topic, partition, reason, .. } | Item::OutOfRange { topic, partition, reason } => {
+                    Item::Broken { topic, partition, reason, .. }
+                    | Item::Unfit { topic, partition, reason, .. }
+                    | Item::OutOfRange { topic, partition, reason } => {
                         let name = self.names.get(usize::from(topic)).map_or("?", String::as_str);
                         return Err(VerifyError::Refused(format!("{name}/{partition} cannot be read: {reason}")));
                     }

@@ -177,6 +177,14 @@ impl Kafka {
         tool("restart-broker", &self.dir, &["--broker", &broker.to_string()]);
     }
 
+    /// Each partition goes back to the broker that is to lead it, once that one has all of it.
+    pub fn elect_preferred(&self) {
+        let words = ["kafka-leader-election", "--election-type", "PREFERRED", "--all-topic-partitions"];
+        eventually("the preferred leaders lead", SOON, || {
+            run_tool("tool", &self.dir, &words).status.success().then_some(())
+        });
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().expect("admin client")
     }
@@ -218,10 +226,14 @@ fn options() -> AdminOptions {
 
 /// Runs `tools/kafka COMMAND --dir DIR ...` and expects it to succeed.
 pub fn tool(command: &str, dir: &Path, arguments: &[&str]) -> Output {
-    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
-    let output = Command::new(tool).arg(command).arg("--dir").arg(dir).args(arguments).output().expect("tools/kafka");
+    let output = run_tool(command, dir, arguments);
     assert!(output.status.success(), "tools/kafka {command}: {}", String::from_utf8_lossy(&output.stderr));
     output
+}
+
+fn run_tool(command: &str, dir: &Path, arguments: &[&str]) -> Output {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
+    Command::new(tool).arg(command).arg("--dir").arg(dir).args(arguments).output().expect("tools/kafka")
 }
 
 /// Runs one of the admin client's futures to its end on this thread.

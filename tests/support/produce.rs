@@ -85,19 +85,28 @@ impl Kafka {
     }
 
     fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer<Reports> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", self.bootstrap())
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "20")
-            .set("batch.size", "1000000")
-            .set("message.max.bytes", "8388608")
-            .set("queue.buffering.max.messages", "200000");
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config.create_with_context(Reports::default()).expect("producer")
+        producer(self.bootstrap(), settings)
     }
+}
+
+/// The same to brokers of any kind.
+pub fn produce_to(bootstrap: &str, topic: &str, records: impl IntoIterator<Item = Record>) -> u64 {
+    send(&producer(bootstrap, &[("compression.type", "snappy")]), topic, keyless(records))
+}
+
+fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> BaseProducer<Reports> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "20")
+        .set("batch.size", "1000000")
+        .set("message.max.bytes", "8388608")
+        .set("queue.buffering.max.messages", "200000");
+    for (key, value) in settings {
+        config.set(*key, *value);
+    }
+    config.create_with_context(Reports::default()).expect("producer")
 }
 
 /// Its records stand in the topic; nobody who reads only what is committed sees them or what is behind them.

@@ -1,11 +1,10 @@
-//! Brokers that stand still, that die and come back, of three one that dies and leaves its partitions to others, and
-//! connections that break off, go slow, or go silent. Where the broker lives, records come in meanwhile.
+//! Brokers that stand still, that die and come back, of three one that dies, leaves its partitions to others and is given
+//! them back, and connections that break off, go slow, or go silent. Where the broker lives, records come in meanwhile.
 
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Ground, Outcome, SOON};
-use crate::proxy::{Line, Proxy};
-use crate::support::{Dice, Kafka, Order, Running, Tailer};
+use crate::support::{Dice, Kafka, Line, Order, Proxy, Running, Tailer};
 
 const RECORDS: usize = 4_000;
 /// Slow enough that a fault falls into the flow.
@@ -20,6 +19,8 @@ const CLUSTER: &str = "[cluster.small]\nlibrdkafka = { \"fetch.message.max.bytes
 enum Blow {
     Pause,
     Kill,
+    /// What others have taken over goes back to it.
+    Move,
     Cut,
     Late,
     HalfOpen,
@@ -36,7 +37,7 @@ struct Place<'k> {
 pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
     let mut outcome = Outcome::default();
     let mut dice = Dice(ground.seed);
-    let (behind, of_three) = (times / 2, times / 4);
+    let (behind, of_three) = (times / 2, times / 3);
     let blows = &[Blow::Kill, Blow::Pause];
     // Not the one of the other faults: it dies.
     let own = Kafka::start(1);
@@ -50,6 +51,7 @@ pub fn run(ground: &Ground<'_>, times: u64) -> Outcome {
     }
     if of_three > 0 {
         let three = Kafka::start(3);
+        let blows = &[Blow::Kill, Blow::Move, Blow::Pause];
         let place = Place { kafka: &three, brokers: 3, proxy: None, blows };
         course(&place, of_three, ground.seed, &mut dice, &mut outcome);
     }
@@ -116,6 +118,7 @@ fn strike(
     match blow {
         Blow::Pause => place.kafka.pause(broker),
         Blow::Kill => place.kafka.kill9(broker),
+        Blow::Move => {}
         Blow::Cut => set(Line::Cut),
         Blow::Late => set(Line::Late(Duration::from_millis(20 + dice.below(280)))),
         Blow::HalfOpen => set(Line::HalfOpen),
@@ -123,7 +126,11 @@ fn strike(
     std::thread::scope(|scope| {
         let (kafka, topic) = (place.kafka, course.topic.clone());
         let feed = scope.spawn(move || kafka.produce(&topic, records));
-        std::thread::sleep(if blow == Blow::Kill { away / 2 } else { away });
+        match blow {
+            Blow::Move => place.kafka.elect_preferred(),
+            Blow::Kill => std::thread::sleep(away / 2),
+            _ => std::thread::sleep(away),
+        }
         // What came in since then cannot have come through.
         let must_hold = matches!(blow, Blow::Cut | Blow::HalfOpen) || (blow == Blow::Pause && !has_others);
         if must_hold && course.is_delivered() {
@@ -132,6 +139,7 @@ fn strike(
         match blow {
             Blow::Pause => place.kafka.resume(broker),
             Blow::Kill => place.kafka.restart(broker),
+            Blow::Move => {}
             Blow::Cut | Blow::Late | Blow::HalfOpen => set(Line::Open),
         }
         feed.join().expect("the producer");

@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::course::{Course, Ground, Outcome, SOON};
-use crate::proxy::{Line, Proxy};
-use crate::support::{Dice, Kafka, Order, Running, Tmpfs};
+use crate::support::{Dice, Kafka, Line, Order, Proxy, Running, Tmpfs};
 
 const BLOWS_PER_COURSE: u64 = 30;
 const BACKLOG: usize = 1_000;

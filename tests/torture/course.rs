@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::proxy::Proxy;
-use crate::support::{Checker, Fate, Finding, Kafka, Mix, Order, Record, Running, Seen, Site, Sums, Tailer};
+use crate::support::{Checker, Fate, Finding, Kafka, Mix, Order, Proxy, Record, Running, Seen, Site, Sums, Tailer};
 
 pub const PARTITIONS: i32 = 4;
 /// Longest wait for anything that has to come.

@@ -14,7 +14,6 @@ mod errno;
 mod full;
 mod kills;
 mod power;
-mod proxy;
 mod syscalls;
 
 use std::process::ExitCode;

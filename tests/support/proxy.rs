@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crate::support::Kafka;
+use super::Kafka;
 
 /// Longest wait for the bytes of one side before the other is looked at.
 const TURN: Duration = Duration::from_millis(2);
