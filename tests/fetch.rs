@@ -1,5 +1,5 @@
-//! Kafka's protocol as the native client speaks it: beside librdkafka on a real broker, over a log that was cut, and
-//! with a broker that lies.
+//! Kafka's protocol as the native client speaks it: beside librdkafka on a real broker, over a log that was cut, with a
+//! broker that lies, with leaders that move and connections that go silent; and what it leaves to librdkafka.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,9 +11,11 @@ use logmill::flow::cluster::{Client, Cluster};
 use logmill::flow::record::{From as Place, Item};
 use logmill::reader::source::Source;
 
-use crate::support::{Codec, Kafka, Part, Record, TransactionEnd, kafka, left_out, written};
+use crate::support::{
+    Codec, Kafka, Line, Made, Mock, Order, Part, Proxy, Record, SOON, Seen, Site, TransactionEnd, expecting, kafka,
+    left_out, written,
+};
 
-const SOON: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(100);
 
 /// Partition, offset, timestamp, leader epoch, value.
@@ -209,5 +211,155 @@ fn a_broker_that_lies_is_named_and_left() {
     assert_eq!(troubles.len(), lies.len(), "{troubles:?}");
     for (trouble, (_, words)) in troubles.iter().zip(lies) {
         assert!(trouble.contains(words) && trouble.contains(&address), "{trouble}: {words}");
+    }
+}
+
+/// A task that leaves the choice of the client to the program.
+fn site(bootstrap: &str, topic: &str, fetch: &str) -> Site {
+    let mut site = Site::new(bootstrap);
+    site.task("game", &[topic], &format!("fetch = {fetch:?}\nreaders = 2"));
+    site
+}
+
+/// All of it comes through librdkafka, for a reason that is said once.
+fn assert_left_to_librdkafka(site: &Site, made: &[Made], reason: &str) {
+    let mut run = site.start(&[]);
+    site.await_lines("game", made.len(), SOON);
+    let shown = site.millctl(&["status", "--json"]).json();
+    let task = &shown["tasks"][0];
+    assert_eq!(task["client"], "librdkafka", "{shown}");
+    assert!(task["client_reason"].as_str().is_some_and(|told| told.contains(reason)), "{shown}");
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    assert_eq!(site.log().matches("fetch = librdkafka").count(), 1, "{}", site.log());
+    expecting(made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+#[test]
+fn a_property_that_the_native_client_does_not_know_is_left_to_librdkafka() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let topic = kafka().create_topic("racked", 2);
+    let made = written(3, 2, 400);
+    kafka().produce(&topic, made.iter().map(Record::from));
+    let mut racked = Site::new(kafka().bootstrap());
+    racked.process(&format!(
+        "[cluster.racked]\nbrokers = {:?}\nlibrdkafka = {{ \"client.rack\" = \"a\" }}",
+        kafka().bootstrap()
+    ));
+    racked.task("game", &[&topic], "cluster = \"racked\"\nfetch = \"auto\"\nreaders = 2");
+    assert_left_to_librdkafka(&racked, &made, "the native client does not know client.rack");
+}
+
+#[test]
+fn brokers_that_speak_too_little_are_left_to_librdkafka_unless_the_native_client_is_asked_for() {
+    let topic = "spoken";
+    let mock = Mock::start(1, topic, 2);
+    mock.fetch_is_at_most(11);
+    let made = written(5, 2, 400);
+    mock.produce(topic, made.iter().map(Record::from));
+    let auto = site(&mock.bootstrap(), topic, "auto");
+    assert_left_to_librdkafka(&auto, &made, "it does not speak Fetch version 12");
+
+    let native = site(&mock.bootstrap(), topic, "native");
+    let mut run = native.start(&[]);
+    native.await_log("it does not speak Fetch version 12, as Kafka 2.7 does; fetch = \"auto\" takes librdkafka", SOON);
+    let stopped = native.awaited("both partitions are named", SOON, || {
+        let shown = native.millctl(&["status"]).out;
+        shown.contains("NOT READ: spoken/0, spoken/1").then_some(shown)
+    });
+    assert!(stopped.contains("fetch native\n"), "{stopped}");
+    assert_eq!(native.lines("game"), 0);
+    run.term();
+    assert!(run.wait(SOON).success(), "{}", native.log());
+}
+
+/// Offsets of each partition, which have to come one after the other.
+fn take_in_order(source: &mut Source, next: &mut [i64], until_offset: i64) {
+    let start = Instant::now();
+    while next.iter().any(|next| *next < until_offset) {
+        assert!(start.elapsed() < SOON, "before {until_offset} it stands at {next:?}");
+        let mut batch = source.next_batch(WAIT);
+        while let Some(item) = batch.next_item() {
+            match item {
+                Item::Record(0, record) => {
+                    let next = &mut next[record.partition as usize];
+                    assert_eq!(record.offset, *next, "of partition {}", record.partition);
+                    *next += 1;
+                }
+                Item::Trouble(_) | Item::End { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn leaders_that_move_and_brokers_that_go_cost_nothing_with_either_client() {
+    const PARTITIONS: i32 = 6;
+    let topic = "moved";
+    for client in [Client::Native, Client::Librdkafka] {
+        let mock = Mock::start(3, topic, PARTITIONS);
+        let lead = |by: i32| (0..PARTITIONS).for_each(|p| mock.lead(topic, p, 1 + (p + by) % 3));
+        let produce = |each: i64| {
+            let records =
+                |p| (0..each).map(move |_| Record { partition: p, payload: Some(vec![7; 100]), timestamp_ms: 7 });
+            mock.produce(topic, (0..PARTITIONS).flat_map(records));
+        };
+        lead(0);
+        produce(100);
+        let mut source = open(client, &mock.bootstrap(), topic);
+        let places: Vec<_> =
+            (0..PARTITIONS).map(|partition| Place { topic, partition, offset: 0, epoch: -1 }).collect();
+        source.assign(&places).expect("partitions");
+        let mut next = vec![0; PARTITIONS as usize];
+        take_in_order(&mut source, &mut next, 50);
+        // While what was asked of the old leaders is on its way.
+        lead(1);
+        produce(100);
+        take_in_order(&mut source, &mut next, 200);
+        lead(2);
+        produce(100);
+        take_in_order(&mut source, &mut next, 300);
+        // Broker 2 goes with what is asked of it, and the others take its partitions.
+        mock.set_down(2, true);
+        (0..PARTITIONS).for_each(|p| mock.lead(topic, p, 1 + 2 * (p % 2)));
+        produce(100);
+        take_in_order(&mut source, &mut next, 400);
+        mock.set_down(2, false);
+        lead(0);
+        produce(100);
+        take_in_order(&mut source, &mut next, 500);
+    }
+}
+
+#[test]
+fn a_connection_that_goes_silent_is_given_up_and_made_anew() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let proxy = Proxy::start();
+    let topic = proxy.kafka().create_topic("silent", 1);
+    let made = written(6, 1, 300);
+    let produce = |part: &[Made]| proxy.kafka().produce(&topic, part.iter().map(Record::from));
+    let librdkafka = vec![("socket.timeout.ms".into(), "1000".into())];
+    let cluster = Cluster { librdkafka, ..Cluster::of_brokers(&proxy.bootstrap()) };
+    let mut source = Source::open(Client::Native, &cluster, "fetch-tests", &[topic.clone()]).expect("a client");
+    source.assign(&[Place { topic: &topic, partition: 0, offset: 0, epoch: -1 }]).expect("a partition");
+    produce(&made[..100]);
+    let mut next = [0];
+    take_in_order(&mut source, &mut next, 100);
+    for (line, words) in [(Line::HalfOpen, "it has said nothing for 1.1 s"), (Line::Cut, "reset by peer")] {
+        proxy.set(line);
+        produce(&made[next[0] as usize..][..100]);
+        until(&mut source, |item| match item {
+            Item::Trouble(reason) => reason.contains(words) && reason.contains(&proxy.bootstrap()),
+            Item::End { .. } => false,
+            other => panic!("through a line that is {line:?}: {other:?}"),
+        });
+        proxy.set(Line::Open);
+        let goal = next[0] + 100;
+        take_in_order(&mut source, &mut next, goal);
     }
 }

@@ -1,4 +1,4 @@
-//! What files cost that are followed while nobody writes to them.
+//! What files cost that are followed while nobody writes to them, and partitions that are read while nothing comes.
 
 use std::fs;
 use std::thread::sleep;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::broker::Broker;
 use crate::measure::{Ending, Place};
-use crate::{Fault, collect};
+use crate::{Fault, collect, rivals};
 
 /// By then all files were found and read to their end.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -20,6 +20,23 @@ pub fn run(place: &Place, broker: &Broker, files: usize, seconds: u64) -> Result
     }
     broker.create("idle", 1)?;
     let program = Ending(collect::follow(place, broker, "logs/*.log", "idle").start(place)?);
+    measure(program, &format!("{files} idle files"), seconds)
+}
+
+/// Of one topic, with each client.
+pub fn partitions(place: &Place, broker: &Broker, count: i32, seconds: u64) -> Result<(), Fault> {
+    broker.create("idle", count)?;
+    for client in ["native", "librdkafka"] {
+        let keys = format!("transform = \"none\"\nfetch = {client:?}\n");
+        let mut rival = rivals::logmill(place, &broker.address, "idle", client, "idle", &keys)?;
+        rival.arguments.retain(|word| word != "--exit-at-end");
+        measure(Ending(rival.start(place)?), &format!("{count} idle partitions, {client}"), seconds)?;
+    }
+    Ok(())
+}
+
+/// The share of a core that a program takes once it has settled.
+fn measure(program: Ending, name: &str, seconds: u64) -> Result<(), Fault> {
     let pid = program.0.id();
     sleep(SETTLED);
     let before = ticks(pid)?;
@@ -27,7 +44,7 @@ pub fn run(place: &Place, broker: &Broker, files: usize, seconds: u64) -> Result
     let share = (ticks(pid)? - before) as f64 / TICKS_PER_SECOND / seconds as f64;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim();
-    println!("{files} idle files: {:.2} % of a core over {seconds} s, {resident} resident at most", share * 100.0);
+    println!("{name}: {:.2} % of a core over {seconds} s, {resident} resident at most", share * 100.0);
     program.end()
 }
 

@@ -72,6 +72,9 @@ enum Deed {
     Idle {
         #[arg(long, default_value_t = 10_000)]
         files: usize,
+        /// Instead of files, so many partitions into which nothing comes
+        #[arg(long)]
+        partitions: Option<i32>,
         #[arg(long, default_value_t = 60, value_name = "S")]
         seconds: u64,
     },
@@ -143,7 +146,8 @@ fn run(typed: Typed) -> Result<(), Fault> {
             show.rows(&growth::run(place, broker, &made, show.rounds, &with)?, chart::growth)
         }
         Deed::Collect { made, show } => show.rows(&collect::run(place, broker, &made, show.rounds)?, chart::beside),
-        Deed::Idle { files, seconds } => idle::run(place, broker, files, seconds),
+        Deed::Idle { partitions: Some(count), seconds, .. } => idle::partitions(place, broker, count, seconds),
+        Deed::Idle { files, seconds, .. } => idle::run(place, broker, files, seconds),
         Deed::Age { files, lines_per_second, seconds } => age::run(place, broker, files, lines_per_second, seconds),
         Deed::BareLoop { .. } => Ok(()),
     }

@@ -28,9 +28,8 @@ impl Mock {
         self.cluster.bootstrap_servers()
     }
 
-    /// `None`: nobody leads it.
-    pub fn lead(&self, topic: &str, partition: i32, broker: Option<i32>) {
-        self.cluster.partition_leader(topic, partition, broker).expect("a leader");
+    pub fn lead(&self, topic: &str, partition: i32, broker: i32) {
+        self.cluster.partition_leader(topic, partition, Some(broker)).expect("a leader");
     }
 
     /// What it leads stays its own, and its connections are cut.
