@@ -185,8 +185,8 @@ pub static CLUSTER: &[Key] = &[
     key("brokers", Kind::Brokers, Mandatory, Task, "\"localhost:9092\"")
         .help("Where to ask for the cluster's brokers."),
     key("librdkafka", Kind::Pairs, NO_PAIRS, Task, "{ \"security.protocol\" = \"SSL\" }").help(
-        "Properties for the client library librdkafka, passed on as they stand. Where `fetch` is \"auto\", one that the \
-         native client does not know makes its tasks take librdkafka. An overlay replaces all of them.",
+        "Properties for the client library librdkafka, passed on as they stand. With `fetch = \"auto\"`, one that the \
+         native client does not know makes a task take librdkafka. An overlay replaces all of them.",
     ),
 ];
 

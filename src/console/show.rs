@@ -189,6 +189,25 @@ mod tests {
         assert_eq!(at(1_608_184_360_123), "2020-12-17 05:52:40");
     }
 
+    fn web() -> CollectStatus {
+        CollectStatus {
+            name: "web".into(),
+            state: CollectState::Running,
+            lines: 1_000,
+            bytes: 2_048,
+            sent_again: 0,
+            rate: 10.2,
+            files: 3,
+            refused: 1,
+            behind_bytes: 1_536,
+            catch_up_s: Some(2),
+            restarts: 1,
+            cpu_ms: 1_500,
+            list: Some("etcd is away".into()),
+            last_error: Some("panic: no".into()),
+        }
+    }
+
     #[test]
     fn a_status_names_task_threads_files_and_errors() {
         let thread = |name: &str, cpu_ms, blocked| ThreadStatus {
@@ -223,22 +242,7 @@ mod tests {
                 files_open: 2,
                 stopped: vec!["t/3".into()],
             }],
-            collect: vec![CollectStatus {
-                name: "web".into(),
-                state: CollectState::Running,
-                lines: 1_000,
-                bytes: 2_048,
-                sent_again: 0,
-                rate: 10.2,
-                files: 3,
-                refused: 1,
-                behind_bytes: 1_536,
-                catch_up_s: Some(2),
-                restarts: 1,
-                cpu_ms: 1_500,
-                list: Some("etcd is away".into()),
-                last_error: Some("panic: no".into()),
-            }],
+            collect: vec![web()],
         };
         let wanted = "\
 logmill 1, process 7, up 1 min 1 s, generation 2, memory 5.0 MiB

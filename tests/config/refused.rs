@@ -105,8 +105,8 @@ fn the_native_client_has_to_know_the_clusters_properties() {
     let over_tls = "9092\"\nlibrdkafka = { \"security.protocol\" = \"SSL\" }\n";
     refused_file(
         &format!("{}fetch = \"native\"\n", TASK_LINES.replace("9092\"\n", over_tls)),
-        &["logmill.toml:11:9: the native client does not know security.protocol = \"SSL\"; \
-           remove it from [cluster.default], or write fetch = \"librdkafka\""],
+        &["logmill.toml:11:9: the native client cannot take security.protocol = \"SSL\"; \
+           remove it from [cluster.default], or write fetch = \"auto\""],
     );
 }
 
