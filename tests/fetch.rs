@@ -344,8 +344,11 @@ fn a_connection_that_goes_silent_is_given_up_and_made_anew() {
     let made = written(6, 1, 300);
     let produce = |part: &[Made]| proxy.kafka().produce(&topic, part.iter().map(Record::from));
     let librdkafka = vec![("socket.timeout.ms".into(), "1000".into())];
-    let cluster = Cluster { librdkafka, ..Cluster::of_brokers(&proxy.bootstrap()) };
-    let mut source = Source::open(Client::Native, &cluster, "fetch-tests", &[topic.clone()]).expect("a client");
+    // By name, which is looked up first.
+    let named = proxy.bootstrap().replace("127.0.0.1", "localhost");
+    let cluster = Cluster { librdkafka, ..Cluster::of_brokers(&named) };
+    let mut source =
+        Source::open(Client::Native, &cluster, "fetch-tests", std::slice::from_ref(&topic)).expect("a client");
     source.assign(&[Place { topic: &topic, partition: 0, offset: 0, epoch: -1 }]).expect("a partition");
     produce(&made[..100]);
     let mut next = [0];

@@ -286,7 +286,9 @@ pub fn bare_loop(brokers: &str, topic: &str, partitions: i32, out: &Path) -> Res
                     out.write_all(b"\n")?;
                 }
                 Item::End { .. } => open -= 1,
-                Item::OutOfRange { reason, .. } | Item::Broken { reason, .. } => return Err(reason.into()),
+                Item::OutOfRange { reason, .. } | Item::Broken { reason, .. } | Item::Unfit { reason, .. } => {
+                    return Err(reason.into());
+                }
                 Item::Trouble(_) => {}
             }
         }
