@@ -9,6 +9,9 @@ use crate::flow::cluster::Cluster;
 /// Bytes of one answer, unless it is set.
 const MAX_BYTES: i32 = 4 << 20;
 
+/// The most that it may be set to: far from [`super::link::ANSWER_MAX`], which ends a connection.
+const MAX_BYTES_MOST: i32 = 64 << 20;
+
 /// How a cluster is fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -68,7 +71,8 @@ impl Settings {
             "client.id" | "security.protocol" => return Err(refused()),
             "fetch.wait.max.ms" => limits.wait_ms = number()?,
             "fetch.min.bytes" => limits.min_bytes = number()?,
-            "fetch.max.bytes" => limits.max_bytes = number()?,
+            "fetch.max.bytes" if number()? <= MAX_BYTES_MOST => limits.max_bytes = number()?,
+            "fetch.max.bytes" => return Err(refused()),
             "queued.max.messages.kbytes" => *queued = number()?.saturating_mul(1024),
             "fetch.message.max.bytes" | "max.partition.fetch.bytes" => self.part_bytes = number()?,
             "socket.timeout.ms" => self.times.silence_max = millis()?,
@@ -111,6 +115,8 @@ mod tests {
         assert_eq!(error(&[("sasl.password", "secret")]), "the native client does not know sasl.password");
         let zero = error(&[("fetch.wait.max.ms", "0")]);
         assert_eq!(zero, "the native client cannot take fetch.wait.max.ms = \"0\"");
+        assert!(of(&[("fetch.max.bytes", "52428800")]).is_ok(), "librdkafka's own");
+        assert!(of(&[("fetch.max.bytes", "524288000")]).is_err());
         let error = Settings::of(&Cluster::of_brokers("a,SSL://b")).unwrap_err().to_string();
         assert_eq!(error, "the native client cannot take the broker \"SSL://b\"");
     }
