@@ -44,7 +44,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     let _ = (read_versions(bytes), read_metadata(bytes, |_| {}));
     let all = stretches(kind & 1 == 0, bytes);
-    let mut hand = Hand { buffer: bytes.to_vec(), ..Hand::default() };
+    let mut hand = Hand::default();
+    hand.buffer = bytes.to_vec();
     all.iter().for_each(|stretch| mend(&mut hand.buffer[stretch.records.clone()]));
     let ends: Vec<i64> = all.iter().map(|s| behind(&hand.buffer[s.records.clone()], s.from, -1).0).collect();
     hand.take(all);
