@@ -4,8 +4,11 @@ use crate::support::{EtcdServer, Part, SOON, eventually, free_port, left_out};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use logmill::tail::etcd::{Etcd, Found, Settings};
+use logmill::tail::etcd::{self, Etcd, Found, Settings};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
+use std::fs;
+use std::path::Path;
 
 const KEY: &str = "/logmill/10.0.0.1/collect";
 
@@ -115,6 +118,43 @@ fn passwords_are_asked_for_and_a_wrong_one_is_named() {
     assert_eq!(watched.next(), Found::List(Some("[1]".into())));
 }
 
+/// An authority signs another, which signs server and client: whole chains must be shown, and one of several authorities
+/// is the right one.
+#[test]
+fn certificates_are_shown_and_asked_for() {
+    if left_out(&[Part::Etcd]) {
+        return;
+    }
+    let mut server = EtcdServer::start();
+    server.put(KEY, "[1]");
+    let file = |name: &str| server.dir.path().join(name);
+    let (root, stranger) = (Authority::new("root", None), Authority::new("stranger", None));
+    let middle = Authority::new("middle", Some(&root));
+    fs::write(file("ca.pem"), stranger.pem.clone() + &root.pem).expect("the authorities");
+    fs::write(file("stranger.pem"), &stranger.pem).expect("an authority");
+    for name in ["server", "client"] {
+        middle.sign(&file(&format!("{name}.pem")), &file(&format!("{name}-key.pem")));
+    }
+    let right = Settings {
+        tls_ca: Some(file("ca.pem")),
+        tls_cert: Some(file("client.pem")),
+        tls_key: Some(file("client-key.pem")),
+        ..settings(&server, "", "")
+    };
+    let not_us = Settings { tls_cert: None, tls_key: None, ..right.clone() };
+    let not_them = Settings { tls_ca: Some(file("stranger.pem")), ..right.clone() };
+    server.restart_with_tls(etcd::client(&right).expect("a client"));
+
+    let watched = Watched::start(right);
+    assert_eq!(watched.next(), Found::List(Some("[1]".into())));
+    server.put(KEY, "[2]");
+    assert_eq!(watched.next(), Found::List(Some("[2]".into())));
+    for settings in [not_us, not_them] {
+        let Found::Away(why) = Watched::start(settings).next() else { panic!("a list in spite of certificates") };
+        assert!(why.contains("certificate"), "{why}");
+    }
+}
+
 #[test]
 fn a_file_that_is_no_certificate_is_named() {
     let settings = Settings { tls_ca: Some("/dev/null".into()), ..Settings::default() };
@@ -148,5 +188,34 @@ impl Watched {
 
     fn next(&self) -> Found {
         self.found.recv_timeout(SOON).expect("news from etcd")
+    }
+}
+
+/// Signs certificates.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str, above: Option<&Authority>) -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut what = CertificateParams::new([]).expect("names");
+        what.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        what.distinguished_name.push(DnType::CommonName, name);
+        let pem = match above {
+            None => what.self_signed(&key).expect("a certificate").pem(),
+            Some(above) => what.signed_by(&key, &above.issuer).expect("a certificate").pem(),
+        };
+        Authority { pem, issuer: Issuer::new(what, key) }
+    }
+
+    /// A certificate for this machine, and its key.
+    fn sign(&self, certificate: &Path, private: &Path) {
+        let key = KeyPair::generate().expect("a key");
+        let what = CertificateParams::new(["127.0.0.1".to_string()]).expect("names");
+        let signed = what.signed_by(&key, &self.issuer).expect("a certificate");
+        fs::write(certificate, signed.pem() + &self.pem).expect("a certificate");
+        fs::write(private, key.serialize_pem()).expect("a key");
     }
 }

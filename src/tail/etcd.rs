@@ -6,6 +6,7 @@
 //! connection that died without a word is noticed in that time.
 //! <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>
 
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Deserialize;
 use serde_json::json;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http};
 
 /// Longest wait for a connection or for an answer that is not a watch.
@@ -82,15 +83,7 @@ impl Etcd {
     /// # Errors
     /// A PEM file that cannot be used.
     pub fn new(settings: Settings) -> Result<Etcd, EtcdError> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(ANSWER))
-            .timeout_send_request(Some(ANSWER))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_recv_body(Some(WATCH))
-            .tls_config(tls(&settings)?)
-            .proxy(None);
-        Ok(Etcd { agent: config.build().into(), settings, endpoint: 0, token: None })
+        Ok(Etcd { agent: client(&settings)?, settings, endpoint: 0, token: None })
     }
 
     /// Reports the list and each change of it, until `stop` is closed.
@@ -179,7 +172,7 @@ impl Etcd {
         if let Some(token) = &self.token {
             request = request.header("Authorization", token);
         }
-        let mut answer = request.send(asked.to_string()).map_err(|e| self.wrong(e))?;
+        let mut answer = request.send(asked.to_string()).map_err(|e| self.wrong(self.no_answer(&e)))?;
         if answer.status() == 200 {
             return Ok(answer);
         }
@@ -192,6 +185,18 @@ impl Etcd {
         };
         let what = if refused.error.is_empty() { answer.status().to_string() } else { refused.error };
         Err(self.wrong(format!("{what}{hint}")))
+    }
+
+    /// A server that asks for a certificate and is shown none hangs up, with or without a word of TLS.
+    fn no_answer(&self, error: &ureq::Error) -> String {
+        let has_hung_up =
+            matches!(error, ureq::Error::Io(e) if matches!(e.kind(), BrokenPipe | ConnectionReset | InvalidData));
+        match &self.settings.tls_cert {
+            None if has_hung_up => {
+                format!("{error}; if it asks for a certificate, write tls_cert and tls_key below [etcd]")
+            }
+            _ => error.to_string(),
+        }
     }
 
     fn here(&self) -> &str {
@@ -214,24 +219,52 @@ impl Etcd {
     }
 }
 
+/// Who asks: with our certificate where there is one.
+///
+/// # Errors
+/// A PEM file that cannot be used.
+pub fn client(settings: &Settings) -> Result<Agent, EtcdError> {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(ANSWER))
+        .timeout_send_request(Some(ANSWER))
+        .timeout_recv_response(Some(ANSWER))
+        .timeout_recv_body(Some(WATCH))
+        .tls_config(tls(settings)?)
+        .proxy(None);
+    Ok(config.build().into())
+}
+
 fn tls(settings: &Settings) -> Result<TlsConfig, EtcdError> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|e| EtcdError::File { path: path.clone(), what: e.to_string() });
-    let wrong = |path: &PathBuf| {
-        let path = path.clone();
-        move |e: ureq::Error| EtcdError::File { path, what: format!("is no PEM file: {e}") }
-    };
     let mut config = TlsConfig::builder();
     if let Some(path) = &settings.tls_ca {
-        let ca = Certificate::from_pem(&read(path)?).map_err(wrong(path))?;
-        config = config.root_certs(RootCerts::new_with_certs(&[ca]));
+        config = config.root_certs(RootCerts::new_with_certs(&certificates(path)?));
     }
     if let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) {
-        let chain = Certificate::from_pem(&read(cert)?).map_err(wrong(cert))?;
-        let private = PrivateKey::from_pem(&read(key)?).map_err(wrong(key))?;
-        config = config.client_cert(Some(ClientCert::new_with_certs(&[chain], private)));
+        let private = PrivateKey::from_pem(&read(key)?).map_err(|e| no_pem(key, e))?;
+        config = config.client_cert(Some(ClientCert::new_with_certs(&certificates(cert)?, private)));
     }
     Ok(config.build())
+}
+
+/// All of a file: authorities may be several, and our own certificate may bring those between it and the authority.
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, EtcdError> {
+    let text = read(path)?;
+    let certificate = |item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+        Ok(_) => None,
+        Err(e) => Some(Err(no_pem(path, e))),
+    };
+    let found: Vec<_> = parse_pem(&text).filter_map(certificate).collect::<Result<_, _>>()?;
+    if found.is_empty() { Err(no_pem(path, "no certificate in it")) } else { Ok(found) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, EtcdError> {
+    std::fs::read(path).map_err(|e| EtcdError::File { path: path.into(), what: e.to_string() })
+}
+
+fn no_pem(path: &Path, why: impl std::fmt::Display) -> EtcdError {
+    EtcdError::File { path: path.into(), what: format!("is no PEM file: {why}") }
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {
