@@ -12,6 +12,7 @@ use logmill::reader::kafka::Fetch;
 
 use crate::broker::Broker;
 use crate::measure::{Ending, Place};
+use crate::waited::{HEADING, percentiles, sent_us};
 use crate::{Fault, collect};
 
 const TOPIC: &str = "age";
@@ -19,8 +20,6 @@ const PARTITIONS: i32 = 8;
 /// Lines of the beginning, in which all comes into motion, do not count.
 const UNCOUNTED: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(60);
-const SENT: &[u8] = b"\"sent_us\":";
-const HEADING: &str = "| records | p50 ms | p90 ms | p99 ms | p99.9 ms | worst ms |";
 
 pub fn run(place: &Place, broker: &Broker, files: usize, per_second: u64, seconds: u64) -> Result<(), Fault> {
     std::fs::create_dir(place.path("logs"))?;
@@ -91,19 +90,4 @@ fn read(broker: &Broker, lines: u64, begin: Instant, longest: Duration) -> Resul
         }
     }
     Ok(waited)
-}
-
-/// Cells of a table, from microseconds.
-fn percentiles(waited: &mut [u64]) -> String {
-    waited.sort_unstable();
-    let last = waited.len().saturating_sub(1) as f64;
-    let at = |part: f64| waited.get((last * part) as usize).map_or(f64::NAN, |us| *us as f64 / 1000.0);
-    let [a, b, c, d, e] = [0.5, 0.9, 0.99, 0.999, 1.0].map(at);
-    format!("| {} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} |", waited.len())
-}
-
-fn sent_us(line: &[u8]) -> Option<u64> {
-    let at = memchr::memmem::find(line, SENT)? + SENT.len();
-    let digits = line[at..].iter().take_while(|b| b.is_ascii_digit()).count();
-    std::str::from_utf8(&line[at..at + digits]).ok()?.parse().ok()
 }

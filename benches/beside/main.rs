@@ -7,10 +7,12 @@ mod chart;
 mod collect;
 mod growth;
 mod idle;
+mod latency;
 mod made;
 mod measure;
 mod rivals;
 mod table;
+mod waited;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -60,6 +62,15 @@ enum Deed {
         /// What it grows with; may be given several times (all of it where it is absent)
         #[arg(long, value_enum)]
         with: Vec<growth::With>,
+    },
+    /// From the producer's hand until the line stands in the file, at a steady rate
+    Latency {
+        #[arg(long, default_value_t = 10_000)]
+        records_per_second: u64,
+        #[arg(long, default_value_t = 20, value_name = "S")]
+        seconds: u64,
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
     },
     /// A file into a topic: CPU a line, speed, memory
     Collect {
@@ -144,6 +155,9 @@ fn run(typed: Typed) -> Result<(), Fault> {
         }
         Deed::Growth { made, show, with } => {
             show.rows(&growth::run(place, broker, &made, show.rounds, &with)?, chart::growth)
+        }
+        Deed::Latency { records_per_second, seconds, rounds } => {
+            latency::run(place, broker, records_per_second, seconds, rounds)
         }
         Deed::Collect { made, show } => show.rows(&collect::run(place, broker, &made, show.rounds)?, chart::beside),
         Deed::Idle { partitions: Some(count), seconds, .. } => idle::partitions(place, broker, count, seconds),

@@ -30,6 +30,12 @@ impl Rival {
         measure::run(&mut self.command(place)?, &place.path("work/out"), &self.until, records)
     }
 
+    /// The same, but going on at the topic's end.
+    pub fn endless(mut self) -> Rival {
+        self.arguments.retain(|word| word != EXIT_AT_END);
+        self
+    }
+
     /// Lets it run until somebody ends it.
     pub fn start(&self, place: &Place) -> Result<Child, Fault> {
         let log = std::fs::File::create(place.path("log"))?;
@@ -98,6 +104,7 @@ pub fn all(place: &Place, broker: &Broker, topic: &Topic, made: &Made) -> Result
     Ok(all)
 }
 
+const EXIT_AT_END: &str = "--exit-at-end";
 const TRANSFORM: &str = "transform";
 const COPY: &str = "raw copy";
 
@@ -135,7 +142,7 @@ pub fn logmill(
         name: name.into(),
         deed,
         program: env!("CARGO_BIN_EXE_logmill").into(),
-        arguments: ["run".into(), "--exit-at-end".into(), "--config".into(), file.into()].into(),
+        arguments: ["run".into(), EXIT_AT_END.into(), "--config".into(), file.into()].into(),
         until: Until::Exit,
     })
 }
