@@ -198,8 +198,11 @@ fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
     };
     if bytes[0] == b'"' {
         let stop = (L::special(bytes) & !1).trailing_zeros() as usize;
+        if stop == WIDTH {
+            return long::<L>(text, at, L::high(bytes));
+        }
         let ascii = L::high(bytes) & ((1u64 << stop) - 1) as u32 == 0;
-        let legal = stop < WIDTH && bytes[stop] == b'"' && (ascii || is_utf8(&bytes[..stop]));
+        let legal = bytes[stop] == b'"' && (ascii || is_utf8(&bytes[..stop]));
         return legal.then_some((Kind::String, at + stop + 1));
     }
     let minus = usize::from(bytes[0] == b'-');
@@ -207,6 +210,27 @@ fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
     let whole = stop > minus && in_range(bytes, stop, minus) && !matches!(bytes[stop], b'.' | b'e' | b'E');
     let legal = whole && (bytes[minus] != b'0' || stop == minus + 1);
     legal.then_some((Kind::Integer, at + stop))
+}
+
+/// The same for a string that goes on behind its first bytes; `high` tells of those.
+#[inline(always)]
+fn long<L: Lanes>(text: &[u8], at: usize, mut high: u32) -> Option<(Kind, usize)> {
+    let mut end = at + WIDTH;
+    while end < text.len() {
+        // The last bytes of the text are looked at together with some before them.
+        let from = end.min(text.len() - WIDTH);
+        let (bytes, seen) = (ahead(text, from)?, end - from);
+        let stop = (L::special(bytes) >> seen).trailing_zeros() as usize;
+        high |= (L::high(bytes) >> seen) & ((1u64 << stop) - 1) as u32;
+        if stop < WIDTH {
+            end += stop;
+            let is_short = end - at - 1 <= super::properties::STRING_BYTES_MAX;
+            let legal = text[end] == b'"' && is_short && (high == 0 || is_utf8(&text[at..end]));
+            return legal.then_some((Kind::String, end + 1));
+        }
+        end = from + WIDTH;
+    }
+    None
 }
 
 /// The same where nobody knows which of both it will be: both are looked for, and no branch says which.
