@@ -6,6 +6,7 @@ use super::decimal;
 use super::entry::{Field, Names};
 use super::lookup::{Digits, Facts, Scratch, Value};
 use super::members::same;
+use super::plan::{Known, Plan};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Filter {
@@ -57,19 +58,31 @@ impl Filter {
         named != self.keep
     }
 
-    pub fn drops_fields(&self, log_name: &str, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
-        self.rules.iter().any(|rule| {
-            rule.log_name.as_ref().is_none_or(|name| same(name.as_bytes(), log_name.as_bytes()))
-                && rule.when.iter().all(|condition| condition.holds(facts, scratch))
-        })
+    pub fn drops_fields(&self, log_name: &str, plan: &Plan, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
+        match &plan.rules {
+            Some(rules) => rules.iter().any(|(rule, fields)| {
+                let mut conditions = self.rules[*rule].when.iter().zip(fields);
+                conditions.all(|(condition, known)| condition.holds(*known, facts, scratch))
+            }),
+            None => self
+                .rules
+                .iter()
+                .any(|rule| rule.is_for(log_name) && rule.when.iter().all(|c| c.holds(Known::Asked, facts, scratch))),
+        }
+    }
+}
+
+impl DropRule {
+    pub fn is_for(&self, log_name: &str) -> bool {
+        self.log_name.as_ref().is_none_or(|name| same(name.as_bytes(), log_name.as_bytes()))
     }
 }
 
 impl Condition {
-    fn holds(&self, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
+    fn holds(&self, known: Known, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
         // What a condition decodes is used at once: the next one may have the space again.
         let made = scratch.made.len();
-        let value = scratch.field(facts, &self.field);
+        let value = scratch.known(facts, &self.field, known);
         let value = scratch.decoded(value);
         let holds = self.test.holds(&value, scratch);
         scratch.made.truncate(made);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::json_text::{put_content, put_string};
 use super::lookup::{Digits, Scratch, Value};
 use super::nested;
+use super::plan::Head;
 use super::properties::Properties;
 use super::remarks::Remarks;
 use super::time::Moment;
@@ -36,6 +37,37 @@ impl Ready<'_> {
     }
 
     fn line(&mut self, out: &mut Out<'_>, remarks: &mut Remarks) -> Result<(), Parked> {
+        match self.plan.head(self.options) {
+            Some(head) => self.planned_head(head, out, remarks),
+            None => self.head(out, remarks)?,
+        }
+        let properties = Properties::new(self, out, remarks);
+        let count = properties.write()?;
+        out.put(b"}\n");
+        let kind = self.chosen.entry.event_type;
+        if count == 0 && !kind.is_track() && kind != super::entry::EventType::UserDel {
+            let detail = format!("a {} without properties", kind.name());
+            return Err(Parked { code: Code::E17_EMPTY_PROPS, detail });
+        }
+        Ok(())
+    }
+
+    /// What stands before the properties.
+    fn planned_head(&mut self, head: &Head, out: &mut Out<'_>, remarks: &mut Remarks) {
+        out.put(b"{\"#account_id\":\"");
+        put_text(&self.account_id, self.scratch, out);
+        out.put(b"\",\"#distinct_id\":\"");
+        put_text(&self.distinct_id, self.scratch, out);
+        out.put(&head.named);
+        if head.has_ip {
+            self.ip(out, remarks);
+        }
+        self.time(out, remarks);
+        out.put(&head.typed);
+    }
+
+    /// The same where every key may be there.
+    fn head(&mut self, out: &mut Out<'_>, remarks: &mut Remarks) -> Result<(), Parked> {
         let entry = &self.chosen.entry;
         let kind = entry.event_type;
         if kind.is_track() && !self.names.legal {
@@ -83,13 +115,6 @@ impl Ready<'_> {
             uuid => self.key(b",\"#uuid\":", uuid, out),
         }
         out.put(b",\"properties\":");
-        let properties = Properties::new(self, out, remarks);
-        let count = properties.write()?;
-        out.put(b"}\n");
-        if count == 0 && !kind.is_track() && kind != super::entry::EventType::UserDel {
-            let detail = format!("a {} without properties", kind.name());
-            return Err(Parked { code: Code::E17_EMPTY_PROPS, detail });
-        }
         Ok(())
     }
 
@@ -114,7 +139,7 @@ impl Ready<'_> {
     }
 
     fn ip(&mut self, out: &mut Out<'_>, remarks: &mut Remarks) {
-        let value = self.scratch.resolve(&self.facts, &self.chosen.entry.ip);
+        let value = self.scratch.resolve_known(&self.facts, &self.chosen.entry.ip, self.plan.ip);
         let value = self.scratch.decoded(value);
         let text = self.scratch.text(&value).and_then(|text| std::str::from_utf8(text).ok());
         let legal = text.filter(|text| text.parse::<IpAddr>().is_ok());
@@ -131,7 +156,7 @@ impl Ready<'_> {
         let source = &self.chosen.entry.time;
         let zone_s = self.options.timezone_s;
         let found = match &source.field {
-            Some(field) => self.scratch.field(&self.facts, field),
+            Some(field) => self.scratch.known(&self.facts, field, self.plan.time),
             None => Value::Missing,
         };
         let moment = self.moment(found).or_else(|| {

@@ -3,6 +3,7 @@
 use super::entry::{Fallback, Field, KafkaField, Name, Part, Source};
 use super::json_text;
 use super::members::{Kind, Members};
+use super::plan::Known;
 use super::scanner;
 use crate::flow::record::Record;
 
@@ -85,9 +86,27 @@ impl Scratch {
         if source.field.is_none() && matches!(source.default, Fallback::Nothing) {
             return Value::Missing;
         }
-        match source.field.as_ref().map_or(Value::Missing, |field| self.field(facts, field)) {
+        self.resolve_known(facts, source, Known::Asked)
+    }
+
+    /// The same of a field whose place may be known.
+    #[inline]
+    pub fn resolve_known<'a>(&mut self, facts: &Facts<'a>, source: &'a Source, known: Known) -> Value<'a> {
+        match source.field.as_ref().map_or(Value::Missing, |field| self.known(facts, field, known)) {
             Value::Missing => self.fallback(facts, source),
             value => value,
+        }
+    }
+
+    #[inline]
+    pub fn known<'a>(&mut self, facts: &Facts<'a>, field: &'a Field, known: Known) -> Value<'a> {
+        match known {
+            Known::Member(place) => {
+                let member = &facts.logs.list[place];
+                Value::of(member.kind, member.value(facts.text))
+            }
+            Known::Absent => Value::Missing,
+            Known::Asked => self.field(facts, field),
         }
     }
 

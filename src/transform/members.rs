@@ -105,11 +105,17 @@ impl Members {
 
     #[inline]
     pub fn get(&self, text: &[u8], name: &[u8], hash: u32) -> Option<&Member> {
-        let is_it = |member: &&Member| member.hash == hash && same(self.name(text, member), name);
+        self.place(text, name, hash).map(|place| &self.list[place])
+    }
+
+    /// Its place in the list.
+    #[inline]
+    pub fn place(&self, text: &[u8], name: &[u8], hash: u32) -> Option<usize> {
+        let is_it = |member: &Member| member.hash == hash && same(self.name(text, member), name);
         match self.table.0[hash as usize % PLACES] {
             0 => None,
-            SHARED => self.list.iter().find(is_it),
-            number => Some(&self.list[usize::from(number) - 1]).filter(is_it),
+            SHARED => self.list.iter().position(is_it),
+            number => Some(usize::from(number) - 1).filter(|place| is_it(&self.list[*place])),
         }
     }
 

@@ -15,6 +15,7 @@ mod names;
 mod nested;
 mod options;
 mod out;
+mod plan;
 mod program;
 mod properties;
 mod remarks;
@@ -41,8 +42,10 @@ pub use unpack::{Unpacked, Unpacker};
 
 use crate::flow::record::Record;
 use crate::flow::tally::Code;
+use entry::Entry;
 use heading::{Heading, Reading};
 use lookup::{Facts, Scratch, Value};
+use plan::Plan;
 use program::{Chosen, ChosenNames, Project};
 use scanner_wide::Width;
 use shape::{Shape, Shapes};
@@ -93,6 +96,7 @@ pub struct Ready<'a> {
     scratch: &'a mut Scratch,
     facts: Facts<'a>,
     shape: Option<&'a Shape>,
+    plan: &'a Plan,
     project: &'a Project,
     chosen: &'a Chosen,
     log_name: &'a str,
@@ -186,16 +190,18 @@ impl Transformer {
         let Heading { log_name, names, .. } = heading;
         let project = program.project(heading.project);
         let chosen = &project.entries[heading.entry];
-        if project.filter.drops_fields(log_name, &facts, scratch) {
+        let plan = shape.map_or(Plan::NONE, Shape::plan);
+        if project.filter.drops_fields(log_name, plan, &facts, scratch) {
             return Ok(None);
         }
-        let (account_id, distinct_id) = read_ids(chosen, &facts, scratch)?;
+        let (account_id, distinct_id) = read_ids(chosen, plan, &facts, scratch)?;
         let made = scratch.made.len();
         Ok(Some(Ready {
             options,
             scratch,
             facts,
             shape,
+            plan,
             project,
             chosen,
             log_name,
@@ -232,19 +238,21 @@ impl Ready<'_> {
 /// Steps 14 to 16.
 fn read_ids<'a>(
     chosen: &'a Chosen,
+    plan: &Plan,
     facts: &Facts<'a>,
     scratch: &mut Scratch,
 ) -> Result<(Value<'a>, Value<'a>), Parked> {
-    let sources = [("#account_id", &chosen.entry.account_id), ("#distinct_id", &chosen.entry.distinct_id)];
+    let Entry { account_id, distinct_id, .. } = &chosen.entry;
+    let sources = [("#account_id", account_id, plan.account_id), ("#distinct_id", distinct_id, plan.distinct_id)];
     let mut ids = [Value::Missing; 2];
-    for (id, (key, source)) in ids.iter_mut().zip(sources) {
-        let found = scratch.resolve(facts, source);
+    for (id, (key, source, known)) in ids.iter_mut().zip(sources) {
+        let found = scratch.resolve_known(facts, source, known);
         *id = scratch.decoded(found);
         if !id.is_missing() && !line::is_id(id) {
             return parked(Code::E12_ID_TYPE, format!("{key} is neither a string nor an integer"));
         }
     }
-    for (id, (key, _)) in ids.iter().zip(sources) {
+    for (id, (key, ..)) in ids.iter().zip(sources) {
         let text = match id {
             Value::Number(text) => text,
             id => scratch.text(id).unwrap_or_default(),

@@ -100,6 +100,9 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
             }
         }
         self.copy_run();
+        if self.kept.is_empty() {
+            return Ok(());
+        }
         let names = self.kept.len();
         self.kept.sort_unstable();
         self.kept.dedup();

@@ -10,6 +10,7 @@ use super::heading::Heading;
 use super::lookup::Facts;
 use super::members::{Member, Members, name_hash, same};
 use super::names::{self, NameClass};
+use super::plan::Plan;
 use super::program::{ChosenNames, Program, Stamp};
 use super::scanner_wide::{Chunk, Width};
 
@@ -39,6 +40,7 @@ pub struct Shape {
     entry: usize,
     log_name: String,
     names: ChosenNames,
+    plan: Plan,
     /// One bit for each member of `logs` that cannot be a part of a run, whatever its value.
     special: u128,
     /// When it last fitted; 0: never.
@@ -174,6 +176,9 @@ impl Shape {
             let logs = Part::of(text, &mut from, logs)?;
             (Part::of(text, &mut from, headers)?, logs)
         };
+        let project = program.project(heading.project);
+        let entry = &project.entries[heading.entry].entry;
+        let plan = Plan::of(facts, entry, &project.filter, heading.log_name, heading.names);
         Some(Shape {
             headers,
             headers_first,
@@ -183,7 +188,8 @@ impl Shape {
             entry: heading.entry,
             log_name: heading.log_name.to_string(),
             names: heading.names.clone(),
-            special: special(facts, &program.project(heading.project).entries[heading.entry].entry),
+            plan,
+            special: special(facts, entry),
             used: 0,
             logs,
         })
@@ -213,6 +219,10 @@ impl Shape {
     /// What was found out when the shape was learnt, with the same settings.
     pub fn heading(&self) -> Heading<'_> {
         Heading { project: self.project, entry: self.entry, log_name: &self.log_name, names: &self.names }
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// One bit for each member of `logs` that cannot be copied in one run with its neighbours.
