@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::json_text::HIGHS;
 use super::members::same;
 
 /// True if the whole text is one JSON number.
@@ -11,8 +12,45 @@ pub fn is_number(text: &[u8]) -> bool {
 }
 
 /// True for a JSON number without `.` and exponent.
+#[inline]
 pub fn is_integer(number: &[u8]) -> bool {
-    !number.iter().any(|b| matches!(b, b'.' | b'e' | b'E'))
+    is_digits(number.strip_prefix(b"-").unwrap_or(number))
+}
+
+/// True where nothing but digits stands there.
+#[inline]
+pub fn is_digits(text: &[u8]) -> bool {
+    let eight = |bytes: &[u8; 8]| other_marks(u64::from_le_bytes(*bytes)) == 0;
+    // The last eight bytes overlap those before.
+    match text.last_chunk::<8>() {
+        Some(last) => eight(last) && text.as_chunks::<8>().0.iter().all(eight),
+        None => text.iter().all(u8::is_ascii_digit),
+    }
+}
+
+/// The high bit of each byte that is no digit.
+#[inline]
+pub fn other_marks(word: u64) -> u64 {
+    // 0 to 9 after the xor, so that 0x76 more does not reach the high bit.
+    let word = word ^ 0x3030_3030_3030_3030;
+    (((word & !HIGHS) + 0x7676_7676_7676_7676) | word) & HIGHS
+}
+
+/// The value of at most 18 digits.
+#[inline]
+pub fn value_of(digits: &[u8]) -> i64 {
+    let (eights, rest) = digits.as_chunks::<8>();
+    let value = eights.iter().fold(0, |value, eight| value * 100_000_000 + value_of_eight(*eight));
+    rest.iter().fold(value, |value, digit| value * 10 + i64::from(digit - b'0'))
+}
+
+/// Neighbours are added up: digits, then pairs, then fours.
+#[inline]
+fn value_of_eight(digits: [u8; 8]) -> i64 {
+    let word = u64::from_le_bytes(digits) & 0x0F0F_0F0F_0F0F_0F0F;
+    let pairs = (word.wrapping_mul(10 << 8 | 1) >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_FFFF_0000_FFFF;
+    (fours.wrapping_mul(10_000 << 32 | 1) >> 32) as i64
 }
 
 /// True if abs(number) > 9·10^15: beyond what TE keeps exactly.
@@ -28,15 +66,14 @@ pub fn is_out_of_range(number: &[u8]) -> bool {
 
 /// True for two JSON numbers of the same value.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
-    let whole = |number: &[u8]| number.iter().all(u8::is_ascii_digit);
     // A whole number of no sign is written in one way only.
-    same(a, b) || !(whole(a) && whole(b)) && compare(a, b) == Ordering::Equal
+    same(a, b) || !(is_digits(a) && is_digits(b)) && compare(a, b) == Ordering::Equal
 }
 
 /// Orders two JSON numbers by value. Exponents beyond ±10^30 count as that.
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     // Whole numbers have no leading zeros: of two that are equally long the text decides.
-    if [a, b].iter().all(|number| number.iter().all(u8::is_ascii_digit)) {
+    if is_digits(a) && is_digits(b) {
         return (a.len(), a).cmp(&(b.len(), b));
     }
     let (a, b) = (Decimal::of(a), Decimal::of(b));
@@ -150,6 +187,20 @@ mod tests {
         }
         for outside in ["9000000000000001", "-9000000000000000.1", "9007199254740993", "1e999", "1e16", "9.1e15"] {
             assert!(is_out_of_range(outside.as_bytes()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn digits_are_told_from_all_else_and_added_up() {
+        for len in 1..=18 {
+            let text = &b"907364518209182736"[..len];
+            assert!(is_digits(text));
+            assert_eq!(value_of(text), std::str::from_utf8(text).unwrap().parse::<i64>().unwrap());
+            for (at, byte) in (0..len).flat_map(|at| (0..=255u8).map(move |byte| (at, byte))) {
+                let mut text = text.to_vec();
+                text[at] = byte;
+                assert_eq!(is_digits(&text), byte.is_ascii_digit(), "{byte} at {at} of {len}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! No recursion: the open objects and lists are bits on a stack, so that no input overflows the thread's own.
 
+use super::decimal;
 use super::json_text::{self, next_special};
 use super::members::{Kind, Member, Members};
 use super::scanner_wide::Width;
@@ -324,9 +325,7 @@ impl Scanner<'_> {
     #[inline]
     fn digits(&self, mut at: usize) -> usize {
         while let Some(chunk) = self.text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            // Per byte: 0 to 9 after the xor, so that 0x76 more does not reach the high bit.
-            let word = u64::from_le_bytes(*chunk) ^ 0x3030_3030_3030_3030;
-            let others = (((word & !json_text::HIGHS) + 0x7676_7676_7676_7676) | word) & json_text::HIGHS;
+            let others = decimal::other_marks(u64::from_le_bytes(*chunk));
             if others != 0 {
                 return at + (others.trailing_zeros() / 8) as usize;
             }

@@ -341,11 +341,7 @@ impl Lanes for Words {
 
     #[inline(always)]
     fn other(bytes: &[u8; WIDTH]) -> u32 {
-        Words::bits(bytes, |word| {
-            // 0 to 9 after the xor.
-            let word = word ^ (ONES * u64::from(b'0'));
-            ((word & !HIGHS) + ONES * (0x80 - 10)) | word
-        })
+        Words::bits(bytes, decimal::other_marks)
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ use memchr::memmem;
 
 use super::entry::Entry;
 use super::heading::Heading;
+use super::json_text::next_special;
 use super::lookup::Facts;
 use super::members::{Member, Members, name_hash, same};
 use super::names::{self, NameClass};
@@ -148,9 +149,9 @@ impl Shapes {
             self.name_at = at;
         }
         let value = &text[self.name_at + KEY.len()..];
-        let name = memchr::memchr(b'"', value).map_or(value, |quote| &value[quote + 1..]);
-        let name = memchr::memchr(b'"', name).map_or(name, |quote| &name[..quote]);
-        name_hash(name) as usize % PLACES
+        let behind_blank = || memchr::memchr(b'"', value).map(|quote| &value[quote + 1..]);
+        let name = value.strip_prefix(b"\"").or_else(behind_blank).unwrap_or(value);
+        name_hash(&name[..next_special(name, 0)]) as usize % PLACES
     }
 }
 

@@ -41,7 +41,7 @@ impl Moment {
     pub fn of_text(text: &[u8], zone_s: i32) -> Option<Moment> {
         match text {
             [_, _, _, _, b'-', ..] => civil(text, zone_s),
-            [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => integer(text, zone_s),
+            [b'1'..=b'9', rest @ ..] if decimal::is_digits(rest) => integer(text, zone_s),
             _ => fractional(text, zone_s),
         }
     }
@@ -91,7 +91,7 @@ fn integer(text: &[u8], zone_s: i32) -> Option<Moment> {
     if text.len() > 17 || text.first() == Some(&b'-') {
         return None;
     }
-    let value = text.iter().fold(0, |value, d| value * 10 + i64::from(d - b'0'));
+    let value = decimal::value_of(text);
     match value {
         1..100_000_000_000 => Moment::new(value * 1000, false, zone_s),
         100_000_000_000..100_000_000_000_000 => Moment::new(value, true, zone_s),
@@ -104,10 +104,10 @@ fn integer(text: &[u8], zone_s: i32) -> Option<Moment> {
 fn fractional(text: &[u8], zone_s: i32) -> Option<Moment> {
     let dot = text.iter().take(12).position(|&b| b == b'.')?;
     let (whole, fraction) = (&text[..dot], &text[dot + 1..]);
-    if whole.is_empty() || !whole.iter().all(u8::is_ascii_digit) {
+    if whole.is_empty() || !decimal::is_digits(whole) {
         return None;
     }
-    let seconds = whole.iter().fold(0, |value, d| value * 10 + i64::from(d - b'0'));
+    let seconds = decimal::value_of(whole);
     let ms = fraction_ms(fraction)?;
     if seconds < 1 { None } else { Moment::new(seconds * 1000 + ms, true, zone_s) }
 }
