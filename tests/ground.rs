@@ -144,12 +144,11 @@ fn what_a_stranger_writes_meanwhile_is_left_where_it_is() {
     let ours = |path: &PathBuf| path.to_string_lossy().contains("/log.");
     let newest = paths.filter(ours).max_by_key(|path| path.metadata().expect("a file").modified().expect("a time"));
     let mut file = std::fs::File::options().append(true).open(newest.expect("a file")).expect("the file");
-    file.write_all(b"\na stranger's line\n").expect("append");
+    file.write_all(b"a stranger's line\n").expect("append");
     let said = task.run_to_end(&[]);
     assert!(said.contains("somebody else wrote into") && !said.contains("go back"), "{said}");
     let verdict = task.judge(&tailer.finish());
-    // Before it stands an empty line, or the piece of a line that the kill cut off.
-    assert!(verdict.strangers.contains(&"a stranger's line".to_owned()), "{verdict}");
-    assert_eq!(verdict.strangers.len(), 2, "{verdict}");
+    // Before it may stand a piece of a line that the kill cut off, up to all of it but its newline.
+    assert!(matches!(&verdict.strangers[..], [line] if line.ends_with("a stranger's line")), "{verdict}");
     Verdict { strangers: Vec::new(), ..verdict }.assert_exact();
 }
