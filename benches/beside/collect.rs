@@ -16,6 +16,7 @@ use crate::rivals::{self, Rival};
 use crate::table::Row;
 
 const ASK: Duration = Duration::from_secs(5);
+const DEED: &str = "collect";
 
 type Make = fn(&Place, &str, &str, &Path, u64) -> Result<Rival, Fault>;
 
@@ -30,18 +31,21 @@ pub fn run(place: &Place, broker: &Broker, made: &Made, rounds: usize) -> Result
         out.write_all(line.as_bytes())?;
     }
     out.flush()?;
-    let mut all: Vec<(&str, Make)> = vec![("logmill", logmill), ("kcat -P -l", kcat)];
+    let mut all: Vec<Make> = vec![logmill, kcat];
     match rivals::found("rsyslogd") {
-        Some(_) => all.push(("rsyslog, imfile to omkafka", rsyslog)),
+        Some(_) => all.push(rsyslog),
         None => eprintln!("rsyslog: not on the PATH, left out"),
     }
-    let mut rows: Vec<Row> = all.iter().map(|(name, _)| Row::new(name, "collect")).collect();
+    let mut rows = Vec::new();
     for round in 1..=rounds {
-        for ((_, make), row) in all.iter().zip(&mut rows) {
-            let topic = format!("lines-{round}-{}", row.name.split([' ', ',']).next().unwrap_or_default());
+        for (number, make) in all.iter().enumerate() {
+            let topic = format!("lines-{round}-{number}");
             broker.create(&topic, made.partitions)?;
             let rival = make(place, &broker.address, &topic, &lines, made.records)?;
-            row.add(round, rival.run(place, made.records)?);
+            if round == 1 {
+                rows.push(Row::new(&rival.name, rival.deed));
+            }
+            rows[number].add(round, rival.run(place, made.records)?);
             broker.delete(&topic)?;
         }
     }
@@ -52,7 +56,7 @@ fn logmill(_: &Place, brokers: &str, topic: &str, lines: &Path, _: u64) -> Resul
     let words = ["collect", "--brokers", brokers, "--once"].map(Into::into).into_iter();
     Ok(Rival {
         name: "logmill".into(),
-        deed: "collect",
+        deed: DEED,
         program: env!("CARGO_BIN_EXE_logmill").into(),
         arguments: words.chain([lines.into(), topic.into()]).collect(),
         until: Until::Exit,
@@ -62,8 +66,8 @@ fn logmill(_: &Place, brokers: &str, topic: &str, lines: &Path, _: u64) -> Resul
 fn kcat(_: &Place, brokers: &str, topic: &str, lines: &Path, _: u64) -> Result<Rival, Fault> {
     let words = ["-P", "-b", brokers, "-t", topic, "-X", "compression.codec=snappy", "-X", "acks=all", "-l"];
     Ok(Rival {
-        name: "kcat".into(),
-        deed: "collect",
+        name: "kcat -P -l".into(),
+        deed: DEED,
         program: "kcat".into(),
         arguments: words.map(Into::into).into_iter().chain([lines.into()]).collect(),
         until: Until::Exit,
@@ -99,8 +103,8 @@ ruleset(name="out") {{
         ends.map(|(_, high)| high as u64).sum::<u64>() >= count
     };
     Ok(Rival {
-        name: "rsyslog".into(),
-        deed: "collect",
+        name: "rsyslog, imfile to omkafka".into(),
+        deed: DEED,
         program: rivals::found("rsyslogd").ok_or("rsyslogd is gone")?,
         arguments: ["-n".into(), "-i".into(), "NONE".into(), "-f".into(), file.into()].into(),
         until: Until::Seen(Box::new(is_all_there)),
@@ -113,7 +117,7 @@ pub fn follow(place: &Place, broker: &Broker, paths: &str, topic: &str) -> Rival
     let words = ["collect", "--brokers", &broker.address, "--follow"].map(Into::into).into_iter();
     Rival {
         name: "logmill".into(),
-        deed: "collect",
+        deed: DEED,
         program: env!("CARGO_BIN_EXE_logmill").into(),
         arguments: words.chain([pattern.into(), topic.into(), "--data-dir".into(), data.into()]).collect(),
         until: Until::Exit,

@@ -58,6 +58,10 @@ impl Row {
         self.spread(|run| run.rss_bytes as f64 / f64::from(1 << 20))
     }
 
+    fn written_bytes(&self) -> u64 {
+        self.runs.first().map_or(0, |run| run.written_bytes)
+    }
+
     fn spread(&self, of: impl Fn(&Run) -> f64) -> Spread {
         Spread::of(self.runs.iter().map(of))
     }
@@ -72,7 +76,7 @@ impl Row {
         json!({
             "name": self.name, "group": self.group, "at": self.at, "runs": self.runs.len(),
             "cpu_us_per_record": spread(self.cpu_us()), "records_per_s": spread(self.per_second()),
-            "rss_mib": spread(self.rss_mib()), "written_bytes": self.runs.first().map(|run| run.written_bytes),
+            "rss_mib": spread(self.rss_mib()), "written_bytes": self.written_bytes(),
         })
     }
 }
@@ -80,15 +84,19 @@ impl Row {
 /// As Markdown. Ratios are to kcat, round by round, where it ran.
 pub fn print(rows: &[Row]) {
     let kcat = rows.iter().find(|row| row.name.starts_with("kcat"));
-    println!("| | | CPU-us/record | of kcat's | M records/s | times kcat's | RSS | written |");
-    println!("|---|---|---|---|---|---|---|---|");
+    // Not where all goes into a topic.
+    let has_files = rows.iter().any(|row| row.written_bytes() > 0);
+    let (word, line) = if has_files { (" written |", "---|") } else { ("", "") };
+    println!("| | | CPU-us/record | of kcat's | M records/s | times kcat's | RSS |{word}");
+    println!("|---|---|---|---|---|---|---|{line}");
     for row in rows {
         let cell = |s: Spread, scale: f64| {
             format!("{:.2} ({:.2} to {:.2})", s.median / scale, s.least / scale, s.most / scale)
         };
         let ratio = |of: fn(&Run) -> f64| kcat.map_or(String::new(), |kcat| cell(row.ratio(kcat, of), 1.0));
+        let written = format!(" {:.2} GB |", row.written_bytes() as f64 / 1e9);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {:.0} MiB | {:.2} GB |",
+            "| {} | {} | {} | {} | {} | {} | {:.0} MiB |{}",
             row.group,
             row.name,
             cell(row.cpu_us(), 1.0),
@@ -96,7 +104,7 @@ pub fn print(rows: &[Row]) {
             cell(row.per_second(), 1e6),
             ratio(Run::per_second),
             row.rss_mib().most,
-            row.runs.first().map_or(0.0, |run| run.written_bytes as f64 / 1e9),
+            if has_files { written.as_str() } else { "" },
         );
     }
 }
