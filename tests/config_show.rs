@@ -85,6 +85,7 @@ const COLLECT_ROWS: &[Row] = &[
     ("roots", r#"["/srv"]"#, r#""/srv""#, "is a string"),
     ("start_from", r#""beginning""#, r#""earliest""#, "known words"),
     ("partitioner", r#""key""#, r#""keys""#, "known words"),
+    ("produce", r#""librdkafka""#, r#""native""#, "known words"),
     ("compression", r#""zstd""#, r#""lzma""#, "known words"),
     ("exactly_once", "true", "\"yes\"", "is a string"),
     ("positions_topic", r#""places""#, r#""..""#, "no legal topic name"),

@@ -302,6 +302,10 @@ pub static COLLECT: &[Key] = &[
     ),
     choice("partitioner", &["file", "random", "key"], &[], Task)
         .help("What chooses the partition: \"file\" keeps the lines of one file in order, \"key\" those of one key."),
+    choice("produce", &["auto", "librdkafka"], &[], Task).help(
+        "The Kafka client: \"auto\" is logmill's own, which costs less, or librdkafka where the cluster asks for more \
+         than that one can (TLS, SASL, `exactly_once`, properties of librdkafka's producer).",
+    ),
     choice("compression", &["snappy", "none", "gzip", "lz4", "zstd"], &[], Task).help("How batches are compressed."),
     key("exactly_once", Kind::Flag, NO, Task, "false").help(
         "Lines and places go out in transactions: who reads committed records sees every line once, through any kill.",

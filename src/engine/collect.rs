@@ -309,6 +309,7 @@ fn settings(collect: &Collect, entries: Vec<Entry>) -> tail::Settings {
         roots: collect.roots.clone(),
         start_from: collect.start_from,
         partitioner: collect.partitioner,
+        client: collect.client,
         compression: collect.compression.clone(),
         max_line_bytes: collect.max_line_bytes,
         multiline_start: collect.multiline_start.clone(),

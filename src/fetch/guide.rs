@@ -76,7 +76,8 @@ impl Guide {
         if !self.is_wanted || (self.link.is_none() && now < self.not_before) {
             return Ok(false);
         }
-        let mut link = self.link.take().unwrap_or_else(|| Link::new(self.address(), &self.client_id, self.times));
+        let mut link =
+            self.link.take().unwrap_or_else(|| Link::new(self.address(), &self.client_id, self.times, message::NEEDED));
         if link.is_free() && !self.is_asked {
             self.correlation = self.correlation.wrapping_add(1);
             self.is_asked = true;

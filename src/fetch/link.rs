@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::message;
+use super::message::{self, Need};
 use crate::sys::lookup::Lookup;
 use crate::sys::socket::Wait;
 
@@ -47,6 +47,7 @@ pub struct Link {
     address: String,
     client_id: String,
     times: Times,
+    needed: &'static [Need],
     state: State,
     /// Outlives a try that was given up: one question at a time.
     lookup: Option<Lookup>,
@@ -79,12 +80,13 @@ impl From<io::Error> for Trouble {
 }
 
 impl Link {
-    /// `address` is `host:port`.
-    pub fn new(address: &str, client_id: &str, times: Times) -> Link {
+    /// `address` is `host:port`; `needed`: what the broker has to speak.
+    pub fn new(address: &str, client_id: &str, times: Times, needed: &'static [Need]) -> Link {
         Link {
             address: address.into(),
             client_id: client_id.into(),
             times,
+            needed,
             state: State::Down,
             lookup: None,
             owed: Owed::Nothing,
@@ -286,7 +288,7 @@ impl Link {
             (self.is_whole, self.backoff) = (true, BACKOFF);
             return Ok(true);
         }
-        match message::read_versions(answer) {
+        match message::read_versions(answer, self.needed) {
             Ok(None) => Ok(false),
             Ok(Some(missing)) => Err(Trouble::Unfit(missing)),
             Err(damaged) => Err(Trouble::Broken(damaged.to_string())),

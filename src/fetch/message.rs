@@ -11,8 +11,11 @@ const METADATA: (i16, i16) = (3, 9);
 /// Kafka 2.7: the first that tells of a log that was cut.
 const FETCH: (i16, i16) = (1, 12);
 
+/// A question with its version, and its name.
+pub type Need = ((i16, i16), &'static str);
+
 /// What a broker has to speak.
-const NEEDED: [((i16, i16), &str); 2] = [(METADATA, "Metadata"), (FETCH, "Fetch")];
+pub const NEEDED: &[Need] = &[(METADATA, "Metadata"), (FETCH, "Fetch")];
 
 /// Which versions does the broker speak?
 pub fn ask_versions(client_id: &str) -> Vec<u8> {
@@ -23,23 +26,23 @@ pub fn ask_versions(client_id: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// The answer is damaged.
-pub fn read_versions(answer: &[u8]) -> Result<Option<String>, Damaged> {
+pub fn read_versions(answer: &[u8], needed: &[Need]) -> Result<Option<String>, Damaged> {
     let mut read = Cursor::new(answer);
     let _correlation = read.i32()?;
     let error = read.i16()?;
     if error != 0 {
         return Ok(Some(format!("it does not tell what it speaks: {}", error_text(error))));
     }
-    let mut spoken = [false; NEEDED.len()];
+    let mut spoken = vec![false; needed.len()];
     for _ in 0..read.i32()? {
         let (api, low, high) = (read.i16()?, read.i16()?, read.i16()?);
-        for (spoken, ((needed, version), _)) in spoken.iter_mut().zip(NEEDED) {
-            *spoken |= api == needed && (low..=high).contains(&version);
+        for (spoken, ((needed, version), _)) in spoken.iter_mut().zip(needed) {
+            *spoken |= api == *needed && (low..=high).contains(version);
         }
     }
-    let missing = NEEDED.iter().zip(spoken).find(|(_, spoken)| !spoken);
+    let missing = needed.iter().zip(spoken).find(|(_, spoken)| !spoken);
     Ok(missing
-        .map(|(((_, version), name), _)| format!("it does not speak {name} version {version}, as Kafka 2.7 does")))
+        .map(|(((_, version), name), _)| format!("it does not speak {name} version {version}, as Kafka 2.8 does")))
 }
 
 /// Who leads the partitions of these topics?
@@ -302,7 +305,7 @@ mod tests {
         let speaks = |fetch: i16, metadata: i16| {
             let mut frame = Frame::default();
             frame.i32(0).i16(0).i32(2).i16(1).i16(4).i16(fetch).i16(3).i16(0).i16(metadata);
-            read_versions(&frame.finish()).unwrap()
+            read_versions(&frame.finish(), NEEDED).unwrap()
         };
         assert_eq!(speaks(17, 13), None);
         assert!(speaks(11, 13).unwrap().contains("Fetch version 12"));
@@ -329,7 +332,7 @@ mod tests {
                 }
             }
             prop_assert!(parts.len() <= bytes.len());
-            let _ = (read_versions(&bytes), read_metadata(&bytes, |_| {}));
+            let _ = (read_versions(&bytes, NEEDED), read_metadata(&bytes, |_| {}));
         }
     }
 }

@@ -7,7 +7,7 @@ pub mod batch;
 pub mod codec;
 mod guide;
 pub mod hand;
-mod link;
+pub mod link;
 pub mod message;
 pub mod settings;
 pub mod wire;
@@ -31,7 +31,7 @@ const BUFFER_KEPT: usize = 16 << 20;
 /// Smallest limit of an answer, however many brokers share the reader's bytes.
 const ANSWER_MIN: i32 = 256 << 10;
 /// Longest wait that a broker's quota can impose.
-const THROTTLE_MAX: Duration = Duration::from_secs(60);
+pub const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 /// A partition that is fetched.
 struct Slot {
@@ -235,7 +235,7 @@ impl Fetch {
             if self.lines.iter().all(|line| line.node != node)
                 && let Some(address) = self.guide.address_of(node)
             {
-                let link = Link::new(address, &self.settings.client_id, self.settings.times);
+                let link = Link::new(address, &self.settings.client_id, self.settings.times, message::NEEDED);
                 let not_before = Instant::now();
                 self.lines.push(Line { node, link, asked_for: 0, order: Vec::new(), not_before });
             }

@@ -189,8 +189,22 @@ impl Frame {
         self.count(text.len()).put(text.as_bytes())
     }
 
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Frame {
+        self.count(bytes.len()).put(bytes)
+    }
+
+    /// In place of a string.
+    pub fn null(&mut self) -> &mut Frame {
+        self.uvarint(0)
+    }
+
     pub fn no_tags(&mut self) -> &mut Frame {
         self.uvarint(0)
+    }
+
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
     }
 
     /// The whole frame.

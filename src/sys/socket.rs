@@ -125,7 +125,7 @@ impl Wait {
     /// # Errors
     /// The kernel's; a signal is none.
     pub fn wait(&mut self, time: Duration) -> io::Result<()> {
-        let time_ms = time.as_millis().min(i32::MAX as u128) as libc::c_int;
+        let time_ms = time.as_micros().div_ceil(1000).min(i32::MAX as u128) as libc::c_int;
         // SAFETY: an array with its length, ours for the call.
         let rc = unsafe { libc::poll(self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t, time_ms) };
         match io::Error::last_os_error() {

@@ -234,14 +234,17 @@ impl Cursor {
     }
 
     /// What is to be done; `at_end`: the last read found nothing more.
-    pub fn step(&mut self, at_end: bool, now: Instant) -> Step {
+    pub fn step(&mut self, mut at_end: bool, now: Instant) -> Step {
         if self.is_stuck {
             if !self.in_flight.is_empty() {
                 return Step::Rest(None);
             }
             match self.retry {
                 Some(at) if at > now => return Step::Rest(Some(at)),
-                _ => self.rewind(),
+                _ => {
+                    self.rewind();
+                    at_end = false;
+                }
             }
         }
         match self.phase {
@@ -380,8 +383,8 @@ impl Cursor {
     }
 
     /// `count` lines of a chunk are delivered: those that begin `from` bytes behind the chunk's first line and end
-    /// with their newlines at `to`; `before` ends there. `is_last`: no report of the chunk will come any more.
-    pub fn delivered(&mut self, chunk: u32, count: u64, from: u64, to: u64, before: &[u8], is_last: bool) {
+    /// with their newlines at `to`; `mark` ends there. `is_last`: no report of the chunk will come any more.
+    pub fn delivered(&mut self, chunk: u32, count: u64, from: u64, to: u64, mark: Mark, is_last: bool) {
         self.counts.lines += count;
         if let Some(stretch) = self.in_flight.iter_mut().find(|s| s.chunk == chunk) {
             // A gap would be a line that failed.
@@ -393,7 +396,7 @@ impl Cursor {
                 let at = (stretch.start + to).min(stretch.end.at);
                 stretch.done = match at == stretch.end.at {
                     true => stretch.end.clone(),
-                    false => Place { at, pieces: 0, mark: Mark::of(before) },
+                    false => Place { at, pieces: 0, mark },
                 };
             }
         }

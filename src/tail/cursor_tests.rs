@@ -43,13 +43,13 @@ fn the_kept_place_moves_over_reported_lines_without_a_gap() {
     let sent = read(&mut cursor, b"aa\nbb\ncc\ndd\nee\nhalf", &mut 0).unwrap();
     assert_eq!(sent.iter().map(|(chunk, _)| *chunk).collect::<Vec<_>>(), [0, 0, 1, 1, 2]);
     // Reports of the second chunk wait for those of the first.
-    cursor.delivered(1, 2, 0, 6, b"cc\ndd\n", true);
+    cursor.delivered(1, 2, 0, 6, Mark::of(b"cc\ndd\n"), true);
     assert_eq!(cursor.kept().at, 0);
-    cursor.delivered(0, 1, 0, 3, b"aa\n", false);
+    cursor.delivered(0, 1, 0, 3, Mark::of(b"aa\n"), false);
     assert_eq!((cursor.kept().at, cursor.kept().mark), (3, Mark::of(b"aa\n")));
-    cursor.delivered(0, 1, 3, 6, b"aa\nbb\n", true);
+    cursor.delivered(0, 1, 3, 6, Mark::of(b"aa\nbb\n"), true);
     assert_eq!(cursor.kept().at, 12);
-    cursor.delivered(2, 1, 0, 3, b"ee\n", true);
+    cursor.delivered(2, 1, 0, 3, Mark::of(b"ee\n"), true);
     assert_eq!((cursor.kept().at, cursor.is_quiet(), cursor.counts.lines), (15, true, 5));
 }
 
@@ -81,11 +81,11 @@ fn lines_that_failed_are_sent_again_from_the_kept_place() {
     let content = b"aa\nbb\ncc\ndd\n";
     read(&mut cursor, content, &mut chunk).unwrap();
     let retry = Instant::now();
-    cursor.delivered(0, 1, 0, 3, b"aa\n", false);
+    cursor.delivered(0, 1, 0, 3, Mark::of(b"aa\n"), false);
     cursor.failed(0, retry, true);
     // What comes behind the gap counts for nothing, and is waited for.
     assert_eq!(cursor.step(false, retry), Step::Rest(None));
-    cursor.delivered(1, 2, 0, 6, b"cc\ndd\n", true);
+    cursor.delivered(1, 2, 0, 6, Mark::of(b"cc\ndd\n"), true);
     assert_eq!(cursor.kept().at, 3);
     assert_eq!(cursor.step(false, retry), Step::Read);
     let again = read(&mut cursor, content, &mut chunk).unwrap();
@@ -99,7 +99,7 @@ fn other_content_is_read_from_its_beginning_and_old_reports_move_nothing() {
     // The same length and more: only the bytes before the place tell.
     let loss = read(&mut cursor, b"xx\nyy\nzz\n", &mut chunk).unwrap_err();
     assert_eq!((loss.at, loss.confirmed, loss.unread), (6, 0, 4));
-    cursor.delivered(0, 2, 0, 6, b"aa\nbb\n", true);
+    cursor.delivered(0, 2, 0, 6, Mark::of(b"aa\nbb\n"), true);
     assert_eq!((cursor.kept().at, cursor.is_quiet()), (0, true));
     assert_eq!(read(&mut cursor, b"xx\nyy\nzz\n", &mut chunk).unwrap().len(), 3);
     assert_eq!(read(&mut cursor, b"", &mut chunk).unwrap_err().at, 9);
@@ -128,8 +128,8 @@ fn a_rotated_file_ends_when_nobody_writes_it_and_all_is_reported() {
     assert!(cursor.writer(Some(false), delay, now));
     assert_eq!(read(&mut cursor, b"aa\nhalf", &mut chunk).unwrap(), [(1, b"half".to_vec())]);
     assert_eq!(cursor.step(true, now), Step::Rest(None));
-    cursor.delivered(0, 1, 0, 3, b"aa\n", true);
-    cursor.delivered(1, 1, 0, 5, b"aa\nhalf", true);
+    cursor.delivered(0, 1, 0, 3, Mark::of(b"aa\n"), true);
+    cursor.delivered(1, 1, 0, 5, Mark::of(b"aa\nhalf"), true);
     assert_eq!((cursor.kept().at, cursor.step(true, now)), (7, Step::End));
 }
 
@@ -140,10 +140,21 @@ fn a_long_line_is_kept_between_its_pieces() {
     let sent = read(&mut cursor, content, &mut chunk).unwrap();
     let texts: Vec<_> = sent.iter().map(|(_, line)| line.len()).collect();
     assert_eq!((texts, cursor.counts.long_lines), (vec![8, 8, 2, 1], 1));
-    cursor.delivered(0, 1, 0, 8, b"01234567", true);
+    cursor.delivered(0, 1, 0, 8, Mark::of(b"01234567"), true);
     assert_eq!((cursor.kept().at, cursor.kept().pieces), (8, 1));
     // From there another process goes on with the second piece.
     let mut next = Cursor::new(cursor.kept().clone(), Instant::now());
     let rest = read(&mut next, content, &mut chunk).unwrap();
     assert_eq!(rest.iter().map(|(_, line)| line.len()).collect::<Vec<_>>(), [8, 2, 1]);
+}
+
+#[test]
+fn what_failed_at_the_end_of_a_file_is_read_again() {
+    let mut cursor = Cursor::new(Place::default(), Instant::now());
+    read(&mut cursor, b"aa\nbb\n", &mut 0).unwrap();
+    let retry = Instant::now();
+    cursor.failed(0, retry, true);
+    // Nothing has come, and nothing will: the look at it says that it is at its end.
+    assert_eq!(cursor.step(true, retry), Step::Read);
+    assert_eq!(cursor.next().at, 0);
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::flow::cluster::Cluster;
+use crate::flow::cluster::{Client, Cluster};
 use crate::sys::follow::Bell;
 use lease::Lease;
 use partition::Partitioner;
@@ -90,6 +90,8 @@ pub struct Settings {
     pub roots: Vec<PathBuf>,
     pub start_from: StartFrom,
     pub partitioner: Partitioner,
+    /// `None`: the native one where that can do what is asked for.
+    pub client: Option<Client>,
     pub compression: String,
     pub max_line_bytes: usize,
     /// A regular expression: a line that matches begins a record of several lines.
@@ -119,6 +121,7 @@ impl Settings {
             roots: Vec::new(),
             start_from: StartFrom::default(),
             partitioner: Partitioner::default(),
+            client: None,
             compression: "snappy".into(),
             max_line_bytes: 1 << 20,
             multiline_start: None,

@@ -81,7 +81,7 @@ impl Station {
     /// flight is delivered first.
     pub(super) fn change_entries(&mut self, entries: &[Entry]) -> Result<(), Vec<String>> {
         let roads = parse(entries)?;
-        name_topics(&mut self.producer, &roads).map_err(|e| vec![e.to_string()])?;
+        name_topics(&mut *self.producer, &roads).map_err(|e| vec![e.to_string()])?;
         self.roads = roads;
         for at in 0..self.fleet.files.len() {
             let Some(followed) = self.fleet.get_mut(at) else { continue };
@@ -147,7 +147,7 @@ pub fn parse(entries: &[Entry]) -> Result<Vec<Road>, Vec<String>> {
 ///
 /// # Errors
 /// librdkafka's.
-pub fn name_topics(producer: &mut Producer, roads: &[Road]) -> Result<(), ProduceError> {
+pub fn name_topics(producer: &mut dyn Producer, roads: &[Road]) -> Result<(), ProduceError> {
     roads.iter().try_for_each(|road| producer.topic(&road.entry.topic).map(drop))
 }
 

@@ -123,10 +123,21 @@ impl Station {
             Taken::Lines(split) => {
                 let mark = Mark::of(&bytes[..head + split.consumed]);
                 self.send(at, head, mark, &split, now);
-                self.make_ready(at);
+                self.rest_at_end(at, size);
             }
         }
         Ok(())
+    }
+
+    /// What was written before the size was asked for is sent; inotify tells of what comes later.
+    fn rest_at_end(&mut self, at: usize, size: u64) {
+        let is_told = self.dirs.is_some();
+        let Some(followed) = self.fleet.get_mut(at) else { return };
+        let cursor = &followed.cursor;
+        followed.at_end = is_told && cursor.phase() == Phase::Live && cursor.next().at == size && !cursor.is_stuck();
+        if !followed.at_end {
+            self.make_ready(at);
+        }
     }
 
     fn send(&mut self, at: usize, head: usize, mark: Mark, split: &super::lines::Split, now: Instant) {

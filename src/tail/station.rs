@@ -18,9 +18,11 @@ use super::positions::{Owed, Positions, Remembered};
 use super::produce::{self, ProduceError, Producer, Report};
 use super::{Door, Order, Settings, Totals, Until};
 use crate::flow::backoff::Backoff;
+use crate::flow::cluster::Client;
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::dirs::Dirs;
-use crate::sys::follow::{self, Bell};
+use crate::sys::follow::Bell;
+use crate::sys::socket::Wait;
 
 /// Orders that may wait.
 const ORDERS_MAX: usize = 64;
@@ -30,9 +32,8 @@ const BEAT: Duration = Duration::from_secs(1);
 const KEEP: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 /// For each changed place in between, so that places of many files are no load.
 const KEEP_EACH: Duration = Duration::from_micros(50);
-/// librdkafka's numbers for "the broker takes no message of this size" and "no broker can be reached".
+/// Kafka's number for "the broker takes no message of this size".
 const MSG_SIZE_TOO_LARGE: i32 = 10;
-const ALL_BROKERS_DOWN: i32 = -187;
 /// The least that lines and batches are cut down to when a broker refuses larger ones.
 const MESSAGE_LEAST: usize = 1 << 10;
 
@@ -74,9 +75,10 @@ pub struct Station {
     pub(super) fleet: Fleet,
     /// `None`: there is no inotify, files are polled.
     pub(super) dirs: Option<Dirs>,
-    pub(super) producer: Producer,
+    pub(super) producer: Box<dyn Producer>,
     produce: produce::Settings,
     pub(super) bell: Arc<Bell>,
+    waited: Wait,
     positions: Option<Positions>,
     pub(super) orders: Receiver<Order>,
     pub(super) totals: Arc<Totals>,
@@ -128,13 +130,14 @@ impl Station {
         let bell = Arc::new(Bell::new().map_err(TailError::Bell)?);
         let produce = produce::Settings {
             cluster: settings.cluster.clone(),
+            client: produce::fitting(&settings),
             compression: settings.compression.clone(),
             buffer_bytes: settings.buffer_bytes,
             read_bytes: settings.max_line_bytes.max(super::reading::READ_LEAST) + super::reading::READ_MORE,
             batch_bytes: produce::BATCH_BYTES,
             transactional_id: settings.exactly_once.as_ref().map(|exact| exact.transactional_id.clone()),
         };
-        let producer = Producer::open(&produce, &bell, lease)?;
+        let producer = produce::open(&produce, &bell, lease)?;
         let (positions, remembered) = match store.filter(|_| settings.exactly_once.is_none()) {
             Some(store) => Positions::open(store, &settings.task, lease.clone()).map(|(p, r)| (Some(p), r))?,
             None => (None, Remembered::default()),
@@ -152,6 +155,7 @@ impl Station {
             producer,
             produce,
             bell,
+            waited: Wait::default(),
             positions,
             orders,
             totals: totals.clone(),
@@ -177,7 +181,7 @@ impl Station {
             said: String::new(),
             settings,
         };
-        name_topics(&mut station.producer, &station.roads)?;
+        name_topics(&mut *station.producer, &station.roads)?;
         Ok((station, door))
     }
 
@@ -225,7 +229,7 @@ impl Station {
         self.stopping.is_some()
     }
 
-    fn wait(&self) {
+    fn wait(&mut self) {
         if !self.ready.is_empty() && self.may_read() {
             return;
         }
@@ -243,11 +247,17 @@ impl Station {
         if let Some(Reverse((at, _))) = self.alarms.peek() {
             until = until.min(*at);
         }
-        let dirs = self.dirs.as_ref().map(Dirs::fd);
-        match dirs {
-            Some(fd) if self.listen_at <= now => follow::wait(&[self.bell.fd(), fd], until - now.min(until)),
-            _ => follow::wait(&[self.bell.fd()], until.min(self.listen_at.max(now)) - now.min(until)),
+        self.waited.clear();
+        self.waited.add(&self.bell.fd(), true, false);
+        match self.dirs.as_ref().map(Dirs::fd) {
+            Some(fd) if self.listen_at <= now => drop(self.waited.add(&fd, true, false)),
+            _ => until = until.min(self.listen_at.max(now)),
         }
+        if let Some(at) = self.producer.await_on(&mut self.waited) {
+            until = until.min(at);
+        }
+        // An early end is one that the loop can bear.
+        let _ = self.waited.wait(until.saturating_duration_since(now));
     }
 
     fn take_reports(&mut self) {
@@ -267,6 +277,10 @@ impl Station {
             let more = if too_large { smaller.as_str() } else { "" };
             self.say(format!("lines were refused and are sent again: {refused}{more}"));
         }
+        if self.producer.fatal().is_some() {
+            // What the native one cannot do, librdkafka may.
+            self.produce.client = Client::Librdkafka;
+        }
         let fatal = self.producer.fatal().map(str::to_owned).or_else(|| too_large.then_some(refused));
         if let Some(reason) = fatal {
             self.start_over(reason);
@@ -278,7 +292,7 @@ impl Station {
         let now = Instant::now();
         let (mut too_large, mut refused, mut answers) = (false, String::new(), false);
         let Station { producer, fleet, chunk_files, dirty, ready, totals, is_full, .. } = self;
-        producer.reports(|report| {
+        producer.reports(&mut |report| {
             *is_full = false;
             answers |= report.error.is_none();
             let at = chunk_files[report.chunk as usize];
@@ -305,7 +319,7 @@ impl Station {
     /// That brokers are away is said when it begins and when it is over, however often librdkafka tells.
     fn take_trouble(&mut self, answers: bool) {
         let trouble = self.producer.take_trouble();
-        let is_away = matches!(trouble, Some((ALL_BROKERS_DOWN, _))) || self.is_away && !answers;
+        let is_away = matches!(trouble, Some((produce::ALL_BROKERS_DOWN, _))) || self.is_away && !answers;
         let (task, brokers) = (&self.settings.task, &self.settings.cluster.brokers);
         match (self.is_away, is_away) {
             (false, true) => log::warn!("{task}: no broker answers ({brokers}): lines wait until one does"),
@@ -313,7 +327,7 @@ impl Station {
             _ => {}
         }
         self.is_away = is_away;
-        if let Some((_, reason)) = trouble.filter(|(code, _)| *code != ALL_BROKERS_DOWN) {
+        if let Some((_, reason)) = trouble.filter(|(code, _)| *code != produce::ALL_BROKERS_DOWN) {
             self.say(format!("reading goes on when the buffer empties: {reason}"));
         }
     }
@@ -337,12 +351,12 @@ impl Station {
         if self.renew_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        match Producer::open(&self.produce, &self.bell, &self.lease) {
+        match produce::open(&self.produce, &self.bell, &self.lease) {
             Ok(producer) => self.producer = producer,
             Err(e) => return self.renew_producer(&e.to_string()),
         }
         self.renew_at = None;
-        if let Err(e) = name_topics(&mut self.producer, &self.roads) {
+        if let Err(e) = name_topics(&mut *self.producer, &self.roads) {
             log::error!("{}: {e}", self.settings.task);
         }
         self.is_full = false;
@@ -414,15 +428,15 @@ impl Station {
     }
 }
 
-fn take_report(followed: &mut Followed, report: &Report<'_>, totals: &Totals, now: Instant) {
+fn take_report(followed: &mut Followed, report: &Report, totals: &Totals, now: Instant) {
     let before = followed.cursor.kept().at;
     if report.error.is_some() {
         let retry = followed.backoff.next(now);
         followed.cursor.failed(report.chunk, retry, report.is_last);
         return Totals::add(&totals.failed, report.count);
     }
-    let Report { chunk, count, from, to, before: mark, is_last, .. } = report;
-    followed.cursor.delivered(*chunk, *count, *from, *to, mark, *is_last);
+    let Report { chunk, count, from, to, mark, is_last, .. } = report;
+    followed.cursor.delivered(*chunk, *count, *from, *to, *mark, *is_last);
     Totals::add(&totals.lines, *count);
     Totals::add(&totals.bytes, followed.cursor.kept().at.saturating_sub(before));
 }

@@ -1,8 +1,9 @@
 //! A directory of logs, and the program that follows them.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl Course {
 
     /// The program below another one, which takes its command line.
     pub fn start_as(&mut self, mut program: Command) {
-        program.args(["collect", "--brokers", kafka().bootstrap(), "--follow"]).arg(self.path(self.pattern));
+        program.arg("collect").args(brokers(self.dir.path())).arg("--follow").arg(self.path(self.pattern));
         program.arg(&self.topic).arg("--data-dir").arg(self.dir.path().join("data")).args(&self.options);
         program.env("RUST_LOG", "debug");
         self.run = Some(Running::start(program, self.dir.path().join("log")));
@@ -101,5 +102,13 @@ impl Course {
         let mut lines = self.lines();
         lines.sort();
         lines
+    }
+}
+
+/// Where the brokers are; with `LOGMILL_TEST_PRODUCE=librdkafka` so that lines go out by that.
+fn brokers(dir: &Path) -> [OsString; 2] {
+    match std::env::var("LOGMILL_TEST_PRODUCE").as_deref() {
+        Ok("librdkafka") => kafka().by_librdkafka(dir),
+        _ => ["--brokers".into(), kafka().bootstrap().into()],
     }
 }

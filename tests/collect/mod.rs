@@ -9,4 +9,5 @@ mod orders;
 mod post;
 mod rotation;
 mod supervision;
+mod torn;
 mod watching;

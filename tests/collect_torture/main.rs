@@ -9,6 +9,7 @@ mod scribble;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -31,6 +32,7 @@ usage: tools/torture-collect [--seed N] [COURSE [SECONDS]]...
   --broker [S]    the same, and the broker stands still or dies in between
   --exact [S]     kill -9 with transactions: who reads committed records sees every line once
   --exact-broker [S]  the same, and the broker stands still or dies in between
+  --moves [S]     one of three brokers dies in turn, the leaders move: nothing may be sent twice
 
 A seed repeats the writer's choices. Without a course: a short version of each.
 ";
@@ -50,14 +52,16 @@ struct Course {
     stops_broker: bool,
     /// With transactions: nothing may come twice.
     is_exact: bool,
+    brokers: u32,
 }
 
-const COURSES: [Course; 5] = [
-    Course { name: "calm", short_s: 6, kills: false, stops_broker: false, is_exact: false },
-    Course { name: "kill9", short_s: 12, kills: true, stops_broker: false, is_exact: false },
-    Course { name: "broker", short_s: 14, kills: true, stops_broker: true, is_exact: false },
-    Course { name: "exact", short_s: 12, kills: true, stops_broker: false, is_exact: true },
-    Course { name: "exact-broker", short_s: 14, kills: true, stops_broker: true, is_exact: true },
+const COURSES: [Course; 6] = [
+    Course { name: "calm", short_s: 6, kills: false, stops_broker: false, is_exact: false, brokers: 1 },
+    Course { name: "kill9", short_s: 12, kills: true, stops_broker: false, is_exact: false, brokers: 1 },
+    Course { name: "broker", short_s: 14, kills: true, stops_broker: true, is_exact: false, brokers: 1 },
+    Course { name: "exact", short_s: 12, kills: true, stops_broker: false, is_exact: true, brokers: 1 },
+    Course { name: "exact-broker", short_s: 14, kills: true, stops_broker: true, is_exact: true, brokers: 1 },
+    Course { name: "moves", short_s: 20, kills: false, stops_broker: true, is_exact: false, brokers: 3 },
 ];
 
 fn main() -> ExitCode {
@@ -82,6 +86,8 @@ fn main() -> ExitCode {
     let mut failed = 0;
     for course in wanted {
         let Some(kafka) = &kafka else { break };
+        let own = (course.brokers > 1).then(|| Kafka::start(course.brokers));
+        let kafka = own.as_ref().unwrap_or(kafka);
         let seconds = number(course.name).flatten().unwrap_or(course.short_s);
         let verdict = run(kafka, course, seed, Duration::from_secs(seconds));
         println!("{}: {verdict}", course.name);
@@ -139,12 +145,20 @@ impl Ground<'_> {
 
     fn start(&self) -> Running {
         let mut program = Command::new(env!("CARGO_BIN_EXE_logmill"));
-        program.args(["collect", "--brokers", self.kafka.bootstrap(), "--follow"]).arg(self.path("logs/*.log*"));
+        program.arg("collect").args(self.brokers()).arg("--follow").arg(self.path("logs/*.log*"));
         program.arg(&self.topic).arg("--data-dir").arg(self.path("data")).args(["--close-delay", "2"]);
         if let Some(places) = &self.places {
             program.args(["--exactly-once", places]);
         }
         Running::start(program, self.path("log"))
+    }
+
+    /// With `LOGMILL_TEST_PRODUCE=librdkafka` so that lines go out by that.
+    fn brokers(&self) -> [OsString; 2] {
+        if std::env::var("LOGMILL_TEST_PRODUCE").is_ok_and(|client| client == "librdkafka") {
+            return self.kafka.by_librdkafka(self.dir.path());
+        }
+        ["--brokers".into(), self.kafka.bootstrap().into()]
     }
 
     fn log_end(&self) -> String {
@@ -206,14 +220,15 @@ fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, 
                 seen(at);
             }
         }
+        let broker = 1 + dice.below(u64::from(course.brokers)) as u32;
         if course.stops_broker && dice.below(3) == 0 {
-            ground.kafka.pause(1);
+            ground.kafka.pause(broker);
             std::thread::sleep(Duration::from_millis(dice.below(3000)));
-            ground.kafka.resume(1);
+            ground.kafka.resume(broker);
         }
-        if course.stops_broker && dice.below(8) == 0 {
-            ground.kafka.kill9(1);
-            ground.kafka.restart(1);
+        if course.stops_broker && dice.below(8 / u64::from(course.brokers)) == 0 {
+            ground.kafka.kill9(broker);
+            ground.kafka.restart(broker);
         }
         if course.kills {
             kills.push(clock::now_ms());

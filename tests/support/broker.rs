@@ -1,6 +1,7 @@
 //! A Kafka of the test binary's own, through `tools/kafka`. It is stopped when dropped, and by a watchdog when the test
 //! process is gone (a `static` is never dropped, a crashed test neither).
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Command, Output};
@@ -54,6 +55,13 @@ impl Kafka {
     /// What goes into `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// `collect`'s words for a cluster with a property that librdkafka alone knows; a file comes into `dir`.
+    pub fn by_librdkafka(&self, dir: &Path) -> [OsString; 2] {
+        let file = dir.join("librdkafka.toml");
+        std::fs::write(&file, cluster(self.bootstrap(), "\"linger.ms\" = \"5\"")).expect("written");
+        ["--config".into(), file.into()]
     }
 
     /// The port of the second listener of a broker that was started behind another port.
@@ -222,6 +230,14 @@ fn partitions(consumer: &BaseConsumer, topic: &str) -> Option<i32> {
 
 fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(SOON)).request_timeout(Some(SOON))
+}
+
+/// A configuration for `collect --config`: a cluster with these properties, and a task, for there must be one.
+pub fn cluster(brokers: &str, properties: &str) -> String {
+    format!(
+        "[cluster.default]\nbrokers = {brokers:?}\nlibrdkafka = {{ {properties} }}\n\
+         [collect.other]\npaths = [\"/nowhere/*.log\"]\ntopic = \"other\"\n"
+    )
 }
 
 /// Runs `tools/kafka COMMAND --dir DIR ...` and expects it to succeed.

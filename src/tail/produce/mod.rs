@@ -1,32 +1,35 @@
-//! The producer's face: whole reads of lines go in without a copy, what became of them comes out.
+//! The producer's face: whole reads of lines go in, what became of them comes out.
 //!
-//! The only file that names rdkafka's producer. librdkafka is handed pointers into slabs; a slab is written again once
-//! every message in it was reported. Delivery reports come as events of many messages, not as a call for each.
+//! Two stand behind it: `native` speaks Kafka's protocol itself, on the caller's thread; `librdkafka` does what
+//! that one cannot: transactions, TLS and SASL, and whatever else a cluster's settings ask for.
 #![allow(unsafe_code)]
 
 mod brake;
 mod choose;
 mod conf;
+mod librdkafka;
+mod native;
 mod transaction;
 
-use std::collections::HashMap;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Instant;
 
-use rdkafka::bindings as rd;
-
-use super::cursor::MARK_MAX;
-use crate::flow::cluster::Cluster;
+use crate::fetch;
+use crate::flow::cluster::{Client, Cluster};
 use crate::sys::follow::Bell;
-use crate::sys::slabs::Slabs;
+use crate::sys::socket::Wait;
+use crate::tail::cursor::Mark;
 use crate::tail::lease::Lease;
+use crate::tail::lines::Piece;
 pub use brake::Brake;
-use choose::{UNASSIGNED, partition};
-use conf::{c_string, error_text, text};
-pub use transaction::Undone;
+use librdkafka::Librdkafka;
+use native::Native;
+pub use transaction::{Transactions, Undone};
 
-/// Messages that may be with librdkafka, some 200 bytes each beside their lines.
+/// librdkafka's number for "no broker can be reached".
+pub const ALL_BROKERS_DOWN: i32 = -187;
+/// Messages that are sent together at most; librdkafka takes some 200 bytes for each beside its line.
 pub const MESSAGES_MAX: usize = 100_000;
 /// Bytes of a batch, before compression, unless a broker wants smaller ones: what every broker takes by default.
 pub const BATCH_BYTES: usize = 1_000_000;
@@ -37,6 +40,7 @@ const PIECE_HEADER: &CStr = c"logmill-piece";
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub cluster: Cluster,
+    pub client: Client,
     /// none, gzip, snappy, lz4, zstd.
     pub compression: String,
     /// Bytes of all lines in memory.
@@ -55,6 +59,10 @@ pub enum ProduceError {
     Setting { key: String, value: String, reason: String },
     #[error("librdkafka cannot start: {0}")]
     Start(String),
+    #[error("{0:?} is no compression: it is none, gzip, snappy, lz4 or zstd")]
+    Compression(String),
+    #[error(transparent)]
+    Unknown(#[from] fetch::Unknown),
     #[error("a successor is at work")]
     Succeeded,
 }
@@ -73,24 +81,25 @@ pub struct Lines<'a> {
     /// Bytes between two lines: their newline.
     pub gap: usize,
     /// Set for a piece of a long line; then it is the only one.
-    pub piece: Option<super::lines::Piece>,
+    pub piece: Option<Piece>,
 }
 
 /// What became of lines that were taken together.
-pub struct Report<'a> {
+pub struct Report {
     pub chunk: u32,
     pub count: u64,
     /// Bytes from the chunk's first line to the first of these, and to behind the last one's newline.
     pub from: u64,
     pub to: u64,
-    /// The bytes before `to`, as many as a content mark takes.
-    pub before: &'a [u8],
+    /// Of the bytes before `to`.
+    pub mark: Mark,
+    /// Kafka's number, or librdkafka's.
     pub error: Option<(i32, String)>,
     /// No other report of this chunk will come.
     pub is_last: bool,
 }
 
-/// librdkafka refused lines at once.
+/// Lines were refused at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Those before the refused ones, which were taken.
@@ -99,400 +108,63 @@ pub struct Refused {
 }
 
 /// A producer with the memory that it sends from.
-pub struct Producer {
-    rk: *mut rd::rd_kafka_t,
-    lease: Arc<Lease>,
-    queue: *mut rd::rd_kafka_queue_t,
-    topics: Vec<Topic>,
-    by_name: HashMap<String, usize>,
-    slabs: Slabs,
-    chunks: Vec<Chunk>,
-    free: Vec<u32>,
-    /// Messages with librdkafka.
-    held: usize,
-    batch: Vec<rd::rd_kafka_message_t>,
-    fatal: Option<String>,
-    /// A record that is no line was not delivered.
-    put_failed: bool,
-    trouble: Option<(i32, String)>,
-}
-
-struct Topic {
-    rkt: *mut rd::rd_kafka_topic_t,
-    /// Partitions as librdkafka told when it had to choose one; 0 before.
-    partitions: Box<AtomicI32>,
-}
-
-#[derive(Clone, Copy)]
-struct Chunk {
-    slab: usize,
-    /// The first line.
-    first: *const u8,
-    /// The beginning of the room.
-    room: *const u8,
-    gap: usize,
-    held: usize,
-}
-
-// SAFETY: librdkafka's handles may be used from any thread; this value is used by one at a time.
-unsafe impl Send for Producer {}
-
-impl Producer {
-    /// `bell` rings when there are reports.
-    ///
-    /// # Errors
-    /// librdkafka refuses a setting or has no room for its threads.
-    pub fn open(settings: &Settings, bell: &Bell, lease: &Arc<Lease>) -> Result<Producer, ProduceError> {
-        let slab_bytes = settings.read_bytes.max(settings.buffer_bytes / 8);
-        let slabs = Slabs::new(slab_bytes, settings.buffer_bytes / slab_bytes);
-        // SAFETY: plain constructors; the configuration is owned by `rd_kafka_new` once that succeeds.
-        unsafe {
-            let conf = conf::made(settings)?;
-            rd::rd_kafka_conf_set_events(conf, rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_ERROR);
-            let mut reason = [0; 512];
-            let kind = rd::rd_kafka_type_t::RD_KAFKA_PRODUCER;
-            let rk = rd::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len());
-            if rk.is_null() {
-                rd::rd_kafka_conf_destroy(conf);
-                return Err(ProduceError::Start(text(reason.as_ptr())));
-            }
-            let queue = rd::rd_kafka_queue_get_main(rk);
-            let one = 1u64.to_ne_bytes();
-            rd::rd_kafka_queue_io_event_enable(queue, bell.fd(), one.as_ptr().cast(), one.len());
-            let producer = Producer {
-                rk,
-                lease: lease.clone(),
-                queue,
-                topics: Vec::new(),
-                by_name: HashMap::new(),
-                slabs,
-                chunks: Vec::new(),
-                free: Vec::new(),
-                held: 0,
-                batch: Vec::new(),
-                fatal: None,
-                put_failed: false,
-                trouble: None,
-            };
-            if lease.brake.take(rk) { Ok(producer) } else { Err(ProduceError::Succeeded) }
-        }
-    }
-
+pub trait Producer: Transactions + Send {
     /// The number of a topic.
     ///
     /// # Errors
-    /// librdkafka has no room for it.
-    pub fn topic(&mut self, name: &str) -> Result<usize, ProduceError> {
-        if let Some(known) = self.by_name.get(name) {
-            return Ok(*known);
-        }
-        let partitions = Box::new(AtomicI32::new(0));
-        let c_name = c_string(name);
-        // SAFETY: the number that the partitioner is given lives as long as the topic; librdkafka owns the settings.
-        let rkt = unsafe {
-            let conf = rd::rd_kafka_default_topic_conf_dup(self.rk);
-            rd::rd_kafka_topic_conf_set_partitioner_cb(conf, Some(partition));
-            rd::rd_kafka_topic_conf_set_opaque(conf, (&raw const *partitions).cast_mut().cast());
-            rd::rd_kafka_topic_new(self.rk, c_name.as_ptr(), conf)
-        };
-        if rkt.is_null() {
-            return Err(ProduceError::Start(format!("it refuses topic {name:?}")));
-        }
-        self.by_name.insert(name.to_owned(), self.topics.len());
-        self.topics.push(Topic { rkt, partitions });
-        Ok(self.topics.len() - 1)
-    }
+    /// There is no room for it.
+    fn topic(&mut self, name: &str) -> Result<usize, ProduceError>;
 
     /// Messages that may be sent now.
-    pub fn messages_left(&self) -> usize {
-        MESSAGES_MAX.saturating_sub(self.held)
-    }
+    fn messages_left(&self) -> usize;
 
     /// Messages whose report is outstanding.
-    pub fn in_flight(&self) -> usize {
-        self.held
-    }
+    fn in_flight(&self) -> usize;
 
     /// Room to read into; `None` while all of it is in flight.
-    pub fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
-        self.slabs.room(bytes)
-    }
+    fn room(&mut self, bytes: usize) -> Option<&mut [u8]>;
 
     /// Sends lines of the room that was given last; returns the number of the chunk in its reports.
     ///
     /// # Errors
     /// The topic is unknown, or this producer is at its end.
-    pub fn send(&mut self, topic: usize, lines: &Lines<'_>) -> Result<u32, Refused> {
-        let count = lines.lines.len();
-        let chunk = self.free.pop().unwrap_or(self.chunks.len() as u32);
-        let (slab, room) = self.slabs.keep(lines.used, count);
-        // SAFETY: places within the room's used bytes.
-        let at = |start: u32| unsafe { room.add(lines.head + start as usize) };
-        let first = at(lines.lines.first().map_or(0, |l| l.0)).cast_const();
-        let entry = Chunk { slab, first, room: room.cast_const(), gap: lines.gap, held: count };
-        match self.chunks.get_mut(chunk as usize) {
-            Some(place) => *place = entry,
-            None => self.chunks.push(entry),
-        }
-        let topic = &self.topics[topic];
-        let (rkt, known) = (topic.rkt, topic.partitions.load(Ordering::Relaxed));
-        let partition = if known > 0 { (lines.hash % known as u32) as i32 } else { UNASSIGNED };
-        let opaque = (u64::from(lines.hash) << 32 | u64::from(chunk)) as *mut c_void;
-        let lease = self.lease.clone();
-        let right = lease.brake.hold();
-        let result = match lines.piece {
-            _ if right.is_none() => Err((0, ProduceError::Succeeded.to_string())),
-            None => self.send_batch(rkt, lines, partition, opaque, at),
-            Some(piece) => {
-                let (start, length) = lines.lines[0];
-                let value =
-                    rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: at(start).cast(), size: length as usize };
-                self.send_piece(rkt, lines, partition, opaque, value, piece)
-            }
-        };
-        drop(right);
-        let (good, reason) = match result {
-            Ok(()) => {
-                self.held += count;
-                return Ok(chunk);
-            }
-            Err((good, reason)) => (good, reason),
-        };
-        self.slabs.release(slab, count - good);
-        self.chunks[chunk as usize].held = good;
-        self.held += good;
-        if good == 0 {
-            self.free.push(chunk);
-        }
-        Err(Refused { chunk: (good > 0).then_some(chunk), reason })
-    }
-
-    fn send_batch(
-        &mut self,
-        rkt: *mut rd::rd_kafka_topic_t,
-        lines: &Lines<'_>,
-        partition: i32,
-        opaque: *mut c_void,
-        at: impl Fn(u32) -> *mut u8,
-    ) -> Result<(), (usize, String)> {
-        self.batch.clear();
-        let (key, key_len) = lines.key.map_or((std::ptr::null_mut(), 0), |k| (k.as_ptr().cast_mut().cast(), k.len()));
-        self.batch.extend(lines.lines.iter().map(|(start, length)| rd::rd_kafka_message_t {
-            err: rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
-            rkt: std::ptr::null_mut(),
-            partition,
-            payload: at(*start).cast(),
-            len: *length as usize,
-            key,
-            key_len,
-            offset: 0,
-            _private: opaque,
-        }));
-        let count = self.batch.len();
-        // SAFETY: an array with its length; payloads stay until they are reported, keys are copied.
-        let good = unsafe {
-            rd::rd_kafka_produce_batch(rkt, partition, 0, self.batch.as_mut_ptr(), count as c_int).max(0) as usize
-        };
-        if good == count {
-            return Ok(());
-        }
-        let wrong = self.batch.iter().find(|m| m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
-        Err((good, wrong.map_or_else(String::new, |m| error_text(m.err))))
-    }
-
-    fn send_piece(
-        &self,
-        rkt: *mut rd::rd_kafka_topic_t,
-        lines: &Lines<'_>,
-        partition: i32,
-        opaque: *mut c_void,
-        value: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1,
-        piece: super::lines::Piece,
-    ) -> Result<(), (usize, String)> {
-        use rd::rd_kafka_vtype_t as t;
-        type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
-        let header = format!("{}{}", piece.number, if piece.is_last { " last" } else { "" });
-        let mut words = vec![
-            (t::RD_KAFKA_VTYPE_RKT, Value { rkt }),
-            (t::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
-            (t::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque }),
-            (t::RD_KAFKA_VTYPE_VALUE, Value { mem: value }),
-            (
-                t::RD_KAFKA_VTYPE_HEADER,
-                Value {
-                    header: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 {
-                        name: PIECE_HEADER.as_ptr(),
-                        val: header.as_ptr().cast(),
-                        size: header.len() as isize,
-                    },
-                },
-            ),
-        ];
-        if let Some(key) = lines.key {
-            let mem =
-                rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: key.as_ptr().cast_mut().cast(), size: key.len() };
-            words.push((t::RD_KAFKA_VTYPE_KEY, Value { mem }));
-        }
-        let words: Vec<_> = words.into_iter().map(|(vtype, u)| rd::rd_kafka_vu_t { vtype, u }).collect();
-        // SAFETY: an array with its length; the payload stays until it is reported, key and header are copied.
-        unsafe {
-            let error = rd::rd_kafka_produceva(self.rk, words.as_ptr(), words.len());
-            if error.is_null() {
-                return Ok(());
-            }
-            let reason = text(rd::rd_kafka_error_string(error));
-            rd::rd_kafka_error_destroy(error);
-            Err((0, reason))
-        }
-    }
+    fn send(&mut self, topic: usize, lines: &Lines<'_>) -> Result<u32, Refused>;
 
     /// Hands out every report that is here.
-    pub fn reports(&mut self, mut each: impl FnMut(&Report<'_>)) {
-        loop {
-            // SAFETY: the queue is ours.
-            let event = unsafe { rd::rd_kafka_queue_poll(self.queue, 0) };
-            if event.is_null() {
-                return;
-            }
-            // SAFETY: an event of ours, destroyed once, after the last look at it.
-            unsafe {
-                match rd::rd_kafka_event_type(event) {
-                    rd::RD_KAFKA_EVENT_DR => self.delivered(event, &mut each),
-                    rd::RD_KAFKA_EVENT_ERROR => self.note(event),
-                    _ => {}
-                }
-                rd::rd_kafka_event_destroy(event);
-            }
-        }
-    }
-
-    /// Neighbours of one chunk with the same result make one report.
-    ///
-    /// # Safety
-    /// The event holds delivery reports.
-    unsafe fn delivered(&mut self, event: *mut rd::rd_kafka_event_t, each: &mut impl FnMut(&Report<'_>)) {
-        let mut run: Option<Run> = None;
-        loop {
-            // SAFETY: by the caller; a message lives as long as its event.
-            let message = unsafe { rd::rd_kafka_event_message_next(event).as_ref() };
-            let Some(m) = message else { break };
-            let chunk = m._private as u64 as u32;
-            if chunk == OF_NO_CHUNK {
-                self.held -= 1;
-                self.put_failed |= m.err != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-                continue;
-            }
-            let (start, error) = (m.payload.cast_const().cast::<u8>(), m.err);
-            let gap = self.chunks[chunk as usize].gap;
-            match &mut run {
-                Some(r) if r.chunk == chunk && r.error == error && r.end == start => {
-                    r.end = start.wrapping_add(m.len + gap);
-                    r.count += 1;
-                }
-                _ => {
-                    let end = start.wrapping_add(m.len + gap);
-                    if let Some(done) = run.replace(Run { chunk, start, end, count: 1, error }) {
-                        self.report(&done, each);
-                    }
-                }
-            }
-        }
-        if let Some(done) = run {
-            self.report(&done, each);
-        }
-    }
-
-    fn report(&mut self, run: &Run, each: &mut impl FnMut(&Report<'_>)) {
-        let entry = &mut self.chunks[run.chunk as usize];
-        entry.held -= run.count;
-        let (slab, first, room, is_last) = (entry.slab, entry.first, entry.room, entry.held == 0);
-        let to = run.end as usize - first as usize;
-        let mark = (run.end as usize - room as usize).min(MARK_MAX);
-        // SAFETY: bytes of the room, filled and not written again while the slab holds this chunk's messages. The last
-        // byte may lie behind a line that has no newline, where every slab has some more.
-        let before = unsafe { std::slice::from_raw_parts(run.end.wrapping_sub(mark), mark) };
-        let error = run.error != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-        each(&Report {
-            chunk: run.chunk,
-            count: run.count as u64,
-            from: (run.start as usize - first as usize) as u64,
-            to: to as u64,
-            before,
-            error: error.then(|| (run.error as i32, error_text(run.error))),
-            is_last,
-        });
-        self.held -= run.count;
-        self.slabs.release(slab, run.count);
-        if is_last {
-            self.free.push(run.chunk);
-        }
-    }
-
-    /// # Safety
-    /// The event holds an error.
-    unsafe fn note(&mut self, event: *mut rd::rd_kafka_event_t) {
-        use rd::rd_kafka_resp_err_t as e;
-        // SAFETY: by the caller.
-        unsafe {
-            let (code, reason) = (rd::rd_kafka_event_error(event), text(rd::rd_kafka_event_error_string(event)));
-            if code == e::RD_KAFKA_RESP_ERR__FATAL {
-                let mut words = [0; 512];
-                rd::rd_kafka_fatal_error(self.rk, words.as_mut_ptr(), words.len());
-                self.fatal = Some(text(words.as_ptr()));
-            } else if matches!(code, e::RD_KAFKA_RESP_ERR__TRANSPORT | e::RD_KAFKA_RESP_ERR__RESOLVE) {
-                // One connection's: that all are down comes beside it.
-                log::debug!("{reason}");
-            } else {
-                self.trouble = Some((code as i32, reason));
-            }
-        }
-    }
+    fn reports(&mut self, each: &mut dyn FnMut(&Report));
 
     /// Why this producer takes nothing any more; a new one must follow it.
-    pub fn fatal(&self) -> Option<&str> {
-        self.fatal.as_deref()
-    }
+    fn fatal(&self) -> Option<&str>;
 
-    /// Another producer has taken the transactional id over.
-    pub fn is_fenced(&self) -> bool {
-        use rd::rd_kafka_resp_err_t as e;
-        // SAFETY: the handle is ours, and no text is asked for.
-        let code = unsafe { rd::rd_kafka_fatal_error(self.rk, std::ptr::null_mut(), 0) };
-        matches!(
-            code,
-            e::RD_KAFKA_RESP_ERR__FENCED
-                | e::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
-                | e::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
-        )
-    }
+    /// The newest trouble that mends itself, and its number.
+    fn take_trouble(&mut self) -> Option<(i32, String)>;
 
-    /// The newest trouble that librdkafka mends by itself, and its number.
-    pub fn take_trouble(&mut self) -> Option<(i32, String)> {
-        self.trouble.take()
+    /// Adds what it waits for; when it wants to be asked for reports at the latest.
+    fn await_on(&self, _: &mut Wait) -> Option<Instant> {
+        None
     }
 }
 
-impl Drop for Producer {
-    fn drop(&mut self) {
-        self.lease.brake.leave(self.rk);
-        // SAFETY: the handles are ours; once librdkafka is destroyed nobody reads the slabs any more.
-        unsafe {
-            rd::rd_kafka_purge(self.rk, rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT);
-            self.topics.iter().for_each(|topic| rd::rd_kafka_topic_destroy(topic.rkt));
-            rd::rd_kafka_queue_destroy(self.queue);
-            rd::rd_kafka_destroy(self.rk);
-        }
+/// `bell` rings when there are reports.
+///
+/// # Errors
+/// A setting is refused or not known, or there is no room for another thread.
+pub fn open(settings: &Settings, bell: &Bell, lease: &Arc<Lease>) -> Result<Box<dyn Producer>, ProduceError> {
+    Ok(match settings.client {
+        Client::Native => Box::new(Native::open(settings, lease)?),
+        Client::Librdkafka => Box::new(Librdkafka::open(settings, bell, lease)?),
+    })
+}
+
+/// The one that is asked for, or the native one where that can do what is to be done.
+pub fn fitting(settings: &crate::tail::Settings) -> Client {
+    let reason = match fetch::Settings::of(&settings.cluster) {
+        _ if settings.client.is_some() => None,
+        _ if settings.exactly_once.is_some() => Some("transactions are asked for".into()),
+        known => known.err().map(|unknown| unknown.to_string()),
+    };
+    if let Some(reason) = &reason {
+        log::info!("{}: librdkafka sends the lines, for {reason}", settings.task);
     }
+    settings.client.unwrap_or(if reason.is_some() { Client::Librdkafka } else { Client::Native })
 }
-
-/// Messages of a chunk that stand side by side.
-struct Run {
-    chunk: u32,
-    start: *const u8,
-    end: *const u8,
-    count: usize,
-    error: rd::rd_kafka_resp_err_t,
-}
-
-/// In place of a chunk's number: the message is no line.
-const OF_NO_CHUNK: u32 = u32::MAX;

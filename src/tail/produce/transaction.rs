@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 
+use super::ProduceError;
+use super::choose::UNASSIGNED;
 use super::conf::{error_text, text};
-use super::{OF_NO_CHUNK, ProduceError, Producer, UNASSIGNED};
+use super::librdkafka::{Librdkafka, OF_NO_CHUNK};
 
 /// Why a step of a transaction was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +21,62 @@ pub enum Undone {
     Fatal(String),
 }
 
-impl Producer {
+/// Lines and records that are no lines, all of which become visible together. Where it is not said otherwise there are
+/// none.
+pub trait Transactions {
     /// Takes the transactional id over: what another instance has open is aborted, and that one is fenced off.
     ///
     /// # Errors
     /// No broker answers within the time, or none may be asked.
-    pub fn init_transactions(&mut self, most: Duration) -> Result<(), Undone> {
+    fn init_transactions(&mut self, _: Duration) -> Result<(), Undone> {
+        Err(none())
+    }
+
+    /// # Errors
+    /// One is open, or this producer is at its end.
+    fn begin_transaction(&mut self) -> Result<(), Undone> {
+        Err(none())
+    }
+
+    /// Everything that was sent must have been reported before.
+    ///
+    /// # Errors
+    /// It is not committed, or not known to be.
+    fn commit_transaction(&mut self, _: Duration) -> Result<(), Undone> {
+        Err(none())
+    }
+
+    /// # Errors
+    /// It is not aborted yet.
+    fn abort_transaction(&mut self, _: Duration) -> Result<(), Undone> {
+        Err(none())
+    }
+
+    /// Sends a copy of a record that is no line; `None` takes the key's value away.
+    ///
+    /// # Errors
+    /// librdkafka's.
+    fn put(&mut self, _topic: usize, _key: &[u8], _value: Option<&[u8]>) -> Result<(), String> {
+        Err("there are no transactions".into())
+    }
+
+    /// Has a record that is no line failed since the last call?
+    fn take_put_failure(&mut self) -> bool {
+        false
+    }
+
+    /// Another producer has taken the transactional id over.
+    fn is_fenced(&self) -> bool {
+        false
+    }
+}
+
+fn none() -> Undone {
+    Undone::Fatal("there are no transactions".into())
+}
+
+impl Transactions for Librdkafka {
+    fn init_transactions(&mut self, most: Duration) -> Result<(), Undone> {
         // It would fence a successor off.
         let right = self.lease.brake.hold().ok_or_else(|| Undone::Fatal(ProduceError::Succeeded.to_string()))?;
         // SAFETY: the handle is ours.
@@ -33,37 +85,25 @@ impl Producer {
         result
     }
 
-    /// # Errors
-    /// One is open, or this producer is at its end.
-    pub fn begin_transaction(&mut self) -> Result<(), Undone> {
+    fn begin_transaction(&mut self) -> Result<(), Undone> {
         // SAFETY: the handle is ours.
         told(unsafe { rd::rd_kafka_begin_transaction(self.rk) })
     }
 
-    /// Everything that was sent must have been reported before.
-    ///
-    /// # Errors
-    /// It is not committed, or not known to be.
-    pub fn commit_transaction(&mut self, most: Duration) -> Result<(), Undone> {
+    fn commit_transaction(&mut self, most: Duration) -> Result<(), Undone> {
         // SAFETY: the handle is ours.
         told(unsafe { rd::rd_kafka_commit_transaction(self.rk, millis(most)) })
     }
 
-    /// # Errors
-    /// It is not aborted yet.
-    pub fn abort_transaction(&mut self, most: Duration) -> Result<(), Undone> {
+    fn abort_transaction(&mut self, most: Duration) -> Result<(), Undone> {
         // SAFETY: the handle is ours.
         told(unsafe { rd::rd_kafka_abort_transaction(self.rk, millis(most)) })
     }
 
-    /// Sends a copy of a record that is no line; `None` takes the key's value away.
-    ///
-    /// # Errors
-    /// librdkafka's.
-    pub fn put(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    fn put(&mut self, topic: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let _right = self.lease.brake.hold().ok_or_else(|| ProduceError::Succeeded.to_string())?;
         let (bytes, length) = value.map_or((std::ptr::null(), 0), |v| (v.as_ptr(), v.len()));
-        let hash = super::super::partition::key_hash(key);
+        let hash = crate::tail::partition::key_hash(key);
         let opaque = (u64::from(hash) << 32 | u64::from(OF_NO_CHUNK)) as *mut c_void;
         // SAFETY: value and key are copied.
         let rc = unsafe {
@@ -86,9 +126,20 @@ impl Producer {
         Err(error_text(unsafe { rd::rd_kafka_last_error() }))
     }
 
-    /// Has a record that is no line failed since the last call?
-    pub fn take_put_failure(&mut self) -> bool {
+    fn take_put_failure(&mut self) -> bool {
         std::mem::take(&mut self.put_failed)
+    }
+
+    fn is_fenced(&self) -> bool {
+        use rd::rd_kafka_resp_err_t as e;
+        // SAFETY: the handle is ours, and no text is asked for.
+        let code = unsafe { rd::rd_kafka_fatal_error(self.rk, std::ptr::null_mut(), 0) };
+        matches!(
+            code,
+            e::RD_KAFKA_RESP_ERR__FENCED
+                | e::RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+                | e::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH
+        )
     }
 }
 

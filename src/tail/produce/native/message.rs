@@ -1,0 +1,250 @@
+//! What a producer asks a broker, each in one version: who am I, who leads which partitions, take these.
+
+use crate::fetch::message::{Broker, Need, error_text as fetch_error};
+use crate::fetch::wire::{Cursor, Damaged, Frame};
+
+/// Kafka 2.8.
+const PRODUCE: (i16, i16) = (0, 9);
+/// Kafka 2.4.
+const METADATA: (i16, i16) = (3, 9);
+/// Kafka 2.4.
+const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
+
+/// What a broker has to speak.
+pub const NEEDED: &[Need] = &[(PRODUCE, "Produce"), (METADATA, "Metadata"), (INIT_PRODUCER_ID, "InitProducerId")];
+
+/// All replicas in sync.
+const ACKS_ALL: i16 = -1;
+
+/// Kafka's errors that are told apart.
+pub const UNKNOWN_TOPIC: i16 = 3;
+const NO_LEADER: i16 = 5;
+const DUPLICATE: i16 = 46;
+
+/// Who leads the partitions of these topics? A topic that is not there is made, where brokers do that.
+pub fn ask_map<'a>(client_id: &str, correlation: i32, topics: impl ExactSizeIterator<Item = &'a str>) -> Vec<u8> {
+    let mut frame = Frame::new(METADATA, correlation, client_id, true);
+    frame.count(topics.len());
+    for topic in topics {
+        frame.string(topic).no_tags();
+    }
+    frame.i8(1).i8(0).i8(0).no_tags();
+    frame.finish()
+}
+
+/// A topic as a broker knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicMap {
+    pub name: String,
+    pub error: i16,
+    /// The leader of each partition; `None` where there is none now.
+    pub leaders: Vec<Option<i32>>,
+}
+
+/// All brokers that are up, and the topics that were asked for.
+///
+/// # Errors
+/// The answer is damaged.
+pub fn read_map(answer: &[u8]) -> Result<(Vec<Broker>, Vec<TopicMap>), Damaged> {
+    let mut read = Cursor::new(answer);
+    header(&mut read)?;
+    let _throttle_ms = read.i32()?;
+    let mut brokers = Vec::new();
+    for _ in 0..read.count()? {
+        let (node, host, port) = (read.i32()?, read.string()?, read.i32()?);
+        let _rack = read.bytes()?;
+        read.no_tags()?;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        brokers.push(Broker { node, address: format!("{host}:{port}") });
+    }
+    let (_cluster, _controller) = (read.bytes()?, read.i32()?);
+    let mut topics = Vec::new();
+    for _ in 0..read.count()? {
+        let (error, name, _internal) = (read.i16()?, read.string()?.to_string(), read.i8()?);
+        let count = read.count()?;
+        let mut leaders = vec![None; count];
+        for _ in 0..count {
+            let (_error, partition, node, _epoch) = (read.i16()?, read.i32()?, read.i32()?, read.i32()?);
+            for _replicas_in_sync_or_away in 0..3 {
+                let count = read.count()?;
+                read.take(count.saturating_mul(4))?;
+            }
+            read.no_tags()?;
+            let leader = usize::try_from(partition).ok().and_then(|partition| leaders.get_mut(partition));
+            *leader.ok_or_else(|| read.damaged("a partition that is none"))? = (node >= 0).then_some(node);
+        }
+        let _rights = read.i32()?;
+        read.no_tags()?;
+        topics.push(TopicMap { name, error, leaders });
+    }
+    Ok((brokers, topics))
+}
+
+/// Who am I?
+pub fn ask_id(client_id: &str, correlation: i32) -> Vec<u8> {
+    let mut frame = Frame::new(INIT_PRODUCER_ID, correlation, client_id, true);
+    frame.null().i32(0).no_tags();
+    frame.finish()
+}
+
+/// A new producer's number and epoch, or an error.
+///
+/// # Errors
+/// The answer is damaged.
+pub fn read_id(answer: &[u8]) -> Result<Result<super::batch::Id, i16>, Damaged> {
+    let mut read = Cursor::new(answer);
+    header(&mut read)?;
+    let _throttle_ms = read.i32()?;
+    let (error, producer, epoch) = (read.i16()?, read.i64()?, read.i16()?);
+    Ok(if error == 0 { Ok(super::batch::Id { producer, epoch }) } else { Err(error) })
+}
+
+/// A batch and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub batch: &'a [u8],
+}
+
+/// Take these; answer when all replicas that are in sync have them. Those of one topic stand side by side.
+pub fn ask_produce(client_id: &str, correlation: i32, timeout_ms: i32, sent: &[Sent<'_>]) -> Vec<u8> {
+    let mut frame = Frame::new(PRODUCE, correlation, client_id, true);
+    frame.reserve(sent.iter().map(|sent| sent.batch.len() + sent.topic.len() + 32).sum());
+    frame.null().i16(ACKS_ALL).i32(timeout_ms);
+    let topics: Vec<_> = sent.chunk_by(|one, next| one.topic == next.topic).collect();
+    frame.count(topics.len());
+    for topic in topics {
+        frame.string(topic[0].topic).count(topic.len());
+        for Sent { partition, batch, .. } in topic {
+            frame.i32(*partition).bytes(batch).no_tags();
+        }
+        frame.no_tags();
+    }
+    frame.no_tags();
+    frame.finish()
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told<'a> {
+    pub topic: &'a str,
+    pub partition: i32,
+    pub error: i16,
+    /// The broker's own words.
+    pub words: &'a str,
+}
+
+/// Each batch, and how long the broker wants to be left alone, in ms.
+///
+/// # Errors
+/// The answer is damaged.
+pub fn read_produce(answer: &[u8]) -> Result<(Vec<Told<'_>>, i32), Damaged> {
+    let mut read = Cursor::new(answer);
+    header(&mut read)?;
+    let mut all = Vec::new();
+    for _ in 0..read.count()? {
+        let topic = read.string()?;
+        for _ in 0..read.count()? {
+            let (partition, error) = (read.i32()?, read.i16()?);
+            let (_offset, _appended_ms, _log_start) = (read.i64()?, read.i64()?, read.i64()?);
+            for _ in 0..read.count()? {
+                let (_record, _words) = (read.i32()?, read.bytes()?);
+                read.no_tags()?;
+            }
+            let words = read.string()?;
+            read.no_tags()?;
+            all.push(Told { topic, partition, error, words });
+        }
+        read.no_tags()?;
+    }
+    let throttle_ms = read.i32()?;
+    Ok((all, throttle_ms))
+}
+
+fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
+    read.i32()?;
+    read.no_tags()
+}
+
+/// What an error says of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stands in the log.
+    Stands,
+    /// Ask again who leads the partition, and send it there.
+    Elsewhere,
+    /// Send it again.
+    Again,
+    Refused,
+}
+
+pub fn verdict(error: i16) -> Verdict {
+    match error {
+        0 | DUPLICATE => Verdict::Stands,
+        // Unknown partition, no leader, another leader, listener, replica, storage, fenced or unknown epoch, topic id.
+        UNKNOWN_TOPIC | NO_LEADER | 6 | 8 | 9 | 56 | 72 | 74 | 75 | 100 => Verdict::Elsewhere,
+        // Unexpected, corrupt on its way, timed out, network, coordinator moves, too few replicas, quota.
+        -1 | 2 | 7 | 13 | 14 | 15 | 16 | 19 | 20 | 89 => Verdict::Again,
+        _ => Verdict::Refused,
+    }
+}
+
+/// A broker's error in words.
+pub fn error_text(error: i16) -> String {
+    let text = match error {
+        2 => "the broker found the batch damaged",
+        10 => "the batch is larger than the topic takes (max.message.bytes)",
+        17 => "the name is none for a topic",
+        18 => "the batch is larger than a segment of the topic",
+        19 | 20 => "fewer replicas are in sync than the topic asks for (min.insync.replicas)",
+        29 => "writing the topic is not allowed",
+        31 => "the cluster does not allow it",
+        45 => "the broker has not seen what went before",
+        47 | 90 => "the broker knows a later epoch of this producer",
+        59 => "the broker does not know this producer any more",
+        87 => "the broker finds a record invalid",
+        _ => return fetch_error(error),
+    };
+    format!("{text} (Kafka's error {error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer() -> Vec<u8> {
+        let mut frame = Frame::default();
+        frame.i32(7).no_tags().count(1).string("t").count(1);
+        frame.i32(4).i16(87).i64(90).i64(-1).i64(0).count(1).i32(2).string("bad").no_tags();
+        frame.string("worse").no_tags().no_tags().i32(30).no_tags();
+        frame.finish()[..].to_vec()
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        // A frame begins with the length of what stands behind its first four bytes; here that is the correlation.
+        let bytes = answer();
+        let (told, throttle_ms) = read_produce(&bytes).unwrap();
+        assert_eq!(told, [Told { topic: "t", partition: 4, error: 87, words: "worse" }]);
+        assert_eq!(throttle_ms, 30);
+        assert!((0..bytes.len() - 1).all(|length| read_produce(&bytes[..length]).is_err()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_leads_astray(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            spoil in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            made in any::<bool>(),
+        ) {
+            if made {
+                bytes = answer();
+                spoil.iter().for_each(|(at, with)| { let at = at.index(bytes.len()); bytes[at] = *with; });
+            }
+            let _ = (read_produce(&bytes), read_map(&bytes), read_id(&bytes));
+        }
+    }
+}
