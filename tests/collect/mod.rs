@@ -7,6 +7,7 @@ mod exact;
 mod once;
 mod orders;
 mod post;
+mod remade;
 mod rotation;
 mod supervision;
 mod torn;

@@ -84,6 +84,11 @@ impl Native {
                 continue;
             }
             let topic = &mut self.topics[at];
+            if leaders.len() < topic.parts.len() {
+                let (now, before) = (leaders.len(), topic.parts.len());
+                self.fatal = Some(format!("topic {name} was made anew, with {now} partitions where it had {before}"));
+                return;
+            }
             topic.unknown_since = None;
             if topic.parts.is_empty() {
                 let first = self.parts.len();
