@@ -72,7 +72,7 @@ fn send(broker: &Broker, topic: &str, per_second: u64, seconds: u64, begin: Inst
         }
         let sent = begin.elapsed().as_micros();
         let value = format!(
-            r#"{{"headers":{{"app_id":24,"log_name":"log_item"}},"logs":{{"mtime":1608184243,"role_id":{n},"sent_us":{sent},"note":"{filler}"}}}}"#
+            r#"{{"headers":{{"app_id":24,"log_name":"log_item"}},"logs":{{"mtime":1608184243,"role_id":{n},"device_id":"d{n}","sent_us":{sent},"note":"{filler}"}}}}"#
         );
         let partition = ((due - first).as_millis() / STEP.as_millis()) as i32 % PARTITIONS;
         let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(value.as_bytes());

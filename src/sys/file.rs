@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -305,6 +306,13 @@ pub fn allocate(file: &File, len: u64) -> io::Result<()> {
 /// The kernel's; after one the pages are marked clean, so a second try proves nothing.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
+}
+
+/// Lets the kernel begin to write what was appended, without waiting: a [`sync_data`] that comes later has less to do.
+pub fn begin_sync(file: &File, range: Range<u64>) {
+    let (from, length) = (range.start as i64, (range.end - range.start) as i64);
+    // SAFETY: a valid descriptor for the length of the call. Where the kernel cannot, the sync does it all.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Makes the names in a directory durable.

@@ -28,6 +28,8 @@ const CROWDED: usize = FILES_MAX / 2;
 const SPARE_ROWS: usize = RUNS_OWED_MAX;
 /// Bytes after which a segment of the failure queue is finished.
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// A file that has grown by so much is given to the disk: a checkpoint would have to wait for all of it.
+const SYNC_BYTES: u64 = 8 << 20;
 /// Wait between two tries while the disk refuses.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often the free space is asked for.
@@ -141,6 +143,10 @@ impl Files {
         let rest = tail(parts, have);
         let mut slices: Vec<IoSlice<'_>> = rest.iter().map(|part| IoSlice::new(part)).collect();
         file::append(entry, &mut slices)?;
+        let whole = |length: u64| length - length % SYNC_BYTES;
+        if whole(start) < whole(start + added) {
+            file::begin_sync(entry, whole(start)..whole(start + added));
+        }
         let after = file::standing(entry)?;
         let done = Place::Complete { appended: added - have, length: after.length };
         if after.length == start + added {
