@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Times, Trouble};
-use super::message::{self, Broker, Leader};
+use super::message::{self, Broker, TopicMap};
 use super::settings::Settings;
 use super::wire::Damaged;
 use crate::sys::socket::Wait;
@@ -81,7 +81,7 @@ impl Guide {
         if link.is_free() && !self.is_asked {
             self.correlation = self.correlation.wrapping_add(1);
             self.is_asked = true;
-            link.send(message::ask_metadata(&self.client_id, self.correlation, topics), self.correlation, now);
+            link.send(message::ask_metadata(&self.client_id, self.correlation, topics, false), self.correlation, now);
         }
         match link.step(now) {
             Ok(is_here) => {
@@ -99,12 +99,12 @@ impl Guide {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn read(&mut self, now: Instant, leader: impl FnMut(Leader<'_>)) -> Result<(), Damaged> {
-        let Some(link) = self.link.take() else { return Ok(()) };
+    pub fn read(&mut self, now: Instant) -> Result<Vec<TopicMap>, Damaged> {
+        let Some(link) = self.link.take() else { return Ok(Vec::new()) };
         self.rest(now);
-        self.brokers = message::read_metadata(link.answer(), leader)?;
-        self.is_wanted = false;
-        Ok(())
+        let (brokers, topics) = message::read_metadata(link.answer())?;
+        (self.brokers, self.is_wanted) = (brokers, false);
+        Ok(topics)
     }
 
     /// The next question goes to the next broker, after a while.

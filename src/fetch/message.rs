@@ -7,7 +7,7 @@ use super::wire::{Cursor, Damaged, Frame};
 
 const API_VERSIONS: (i16, i16) = (18, 0);
 /// Kafka 2.4.
-const METADATA: (i16, i16) = (3, 9);
+pub const METADATA: (i16, i16) = (3, 9);
 /// Kafka 2.7: the first that tells of a log that was cut.
 const FETCH: (i16, i16) = (1, 12);
 
@@ -45,15 +45,20 @@ pub fn read_versions(answer: &[u8], needed: &[Need]) -> Result<Option<String>, D
         .map(|(((_, version), name), _)| format!("it does not speak {name} version {version}, as Kafka 2.8 does")))
 }
 
-/// Who leads the partitions of these topics?
-pub fn ask_metadata<'a>(client_id: &str, correlation: i32, topics: impl ExactSizeIterator<Item = &'a str>) -> Vec<u8> {
+/// Who leads the partitions of these topics? `makes`: one that is not there is made, where brokers do that.
+pub fn ask_metadata<'a>(
+    client_id: &str,
+    correlation: i32,
+    topics: impl ExactSizeIterator<Item = &'a str>,
+    makes: bool,
+) -> Vec<u8> {
     let mut frame = Frame::new(METADATA, correlation, client_id, true);
     frame.count(topics.len());
     for topic in topics {
         frame.string(topic).no_tags();
     }
-    // No topic is made, and nobody asks for rights.
-    frame.i8(0).i8(0).i8(0).no_tags();
+    // Nobody asks for rights.
+    frame.i8(i8::from(makes)).i8(0).i8(0).no_tags();
     frame.finish()
 }
 
@@ -67,18 +72,25 @@ pub struct Broker {
 
 /// Who leads a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leader<'a> {
-    pub topic: &'a str,
-    pub partition: i32,
+pub struct Leader {
     pub node: i32,
     pub epoch: i32,
 }
 
-/// All brokers that are up, and each leader that there is.
+/// A topic as a broker knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicMap {
+    pub name: String,
+    pub error: i16,
+    /// Of each partition; `None` where there is none now.
+    pub leaders: Vec<Option<Leader>>,
+}
+
+/// All brokers that are up, and the topics that were asked for.
 ///
 /// # Errors
 /// The answer is damaged.
-pub fn read_metadata<'a>(answer: &'a [u8], mut leader: impl FnMut(Leader<'a>)) -> Result<Vec<Broker>, Damaged> {
+pub fn read_metadata(answer: &[u8]) -> Result<(Vec<Broker>, Vec<TopicMap>), Damaged> {
     let mut read = Cursor::new(answer);
     header(&mut read)?;
     let _throttle_ms = read.i32()?;
@@ -91,23 +103,27 @@ pub fn read_metadata<'a>(answer: &'a [u8], mut leader: impl FnMut(Leader<'a>)) -
         brokers.push(Broker { node, address: format!("{host}:{port}") });
     }
     let (_cluster, _controller) = (read.bytes()?, read.i32()?);
+    let mut topics = Vec::new();
     for _ in 0..read.count()? {
-        let (_error, topic, _internal) = (read.i16()?, read.string()?, read.i8()?);
-        for _ in 0..read.count()? {
+        let (error, name, _internal) = (read.i16()?, read.string()?.to_string(), read.i8()?);
+        let count = read.count()?;
+        let mut leaders = vec![None; count];
+        for _ in 0..count {
             let (_error, partition, node, epoch) = (read.i16()?, read.i32()?, read.i32()?, read.i32()?);
             for _replicas_in_sync_or_away in 0..3 {
                 let count = read.count()?;
                 read.take(count.saturating_mul(4))?;
             }
             read.no_tags()?;
-            if node >= 0 {
-                leader(Leader { topic, partition, node, epoch });
-            }
+            let leader = usize::try_from(partition).ok().and_then(|partition| leaders.get_mut(partition));
+            *leader.ok_or_else(|| read.damaged("a partition that is none"))? =
+                (node >= 0).then_some(Leader { node, epoch });
         }
         let _rights = read.i32()?;
         read.no_tags()?;
+        topics.push(TopicMap { name, error, leaders });
     }
-    Ok(brokers)
+    Ok((brokers, topics))
 }
 
 /// The limits of one fetch.
@@ -234,7 +250,7 @@ pub fn read_aborted(bytes: &[u8], aborted: &mut Vec<(i64, i64)>) -> Result<(), D
 }
 
 /// Correlation and tags.
-fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
+pub fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
     read.i32()?;
     read.no_tags()
 }
@@ -332,7 +348,7 @@ mod tests {
                 }
             }
             prop_assert!(parts.len() <= bytes.len());
-            let _ = (read_versions(&bytes, NEEDED), read_metadata(&bytes, |_| {}));
+            let _ = (read_versions(&bytes, NEEDED), read_metadata(&bytes));
         }
     }
 }

@@ -21,7 +21,7 @@ use batch::Head;
 use guide::Guide;
 use hand::{Hand, Place, Step, Stretch};
 use link::{Link, Trouble};
-use message::{Leader, Limits, Part, Told, Wanted};
+use message::{Limits, Part, Told, TopicMap, Wanted};
 pub use settings::{Settings, Unknown};
 
 /// Records of one batch.
@@ -207,20 +207,23 @@ impl Fetch {
             Err((address, trouble)) => return self.note(&address, trouble),
             Ok(true) => {}
         }
-        let (slots, by_place, names) = (&mut self.slots, &self.by_place, &self.topics);
-        let result = self.guide.read(now, |leader: Leader<'_>| {
-            let topic = names.iter().position(|name| name == leader.topic);
-            let slot = topic.and_then(|topic| by_place.get(&(topic as u16, leader.partition)));
-            let Some(at) = slot.copied() else { return };
-            let slot = &mut slots[at];
+        match self.guide.read(now) {
+            Ok(topics) => topics.iter().for_each(|topic| self.follow(topic)),
+            Err(damaged) => self.note("", Trouble::Broken(damaged.to_string())),
+        }
+        self.line_up();
+    }
+
+    /// Takes over who leads the topic's partitions; nobody is followed back to an epoch that is over.
+    fn follow(&mut self, told: &TopicMap) {
+        let Some(topic) = self.topics.iter().position(|name| *name == told.name) else { return };
+        for (partition, leader) in (0..).zip(&told.leaders) {
+            let (Some(leader), Some(at)) = (leader, self.by_place.get(&(topic as u16, partition))) else { continue };
+            let slot = &mut self.slots[*at];
             if leader.epoch >= slot.leader_epoch || slot.node.is_none() {
                 (slot.node, slot.leader_epoch) = (Some(leader.node), leader.epoch);
             }
-        });
-        if let Err(damaged) = result {
-            self.note("", Trouble::Broken(damaged.to_string()));
         }
-        self.line_up();
     }
 
     /// A connection for each broker that leads a partition.

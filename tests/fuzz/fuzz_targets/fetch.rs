@@ -42,7 +42,7 @@ fn stretches(is_answer: bool, bytes: &[u8]) -> Vec<Stretch> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    let _ = (read_versions(bytes), read_metadata(bytes, |_| {}));
+    let _ = (read_versions(bytes), read_metadata(bytes));
     let all = stretches(kind & 1 == 0, bytes);
     let mut hand = Hand::default();
     hand.buffer = bytes.to_vec();

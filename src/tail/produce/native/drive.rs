@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::Native;
 use super::batch::Pile;
 use super::guide::{self, Answer};
-use super::message::{self, Sent, TopicMap, Verdict};
+use super::message::{self, Sent, Verdict};
 use super::part::{BACKOFF, Part, pile_of};
 use crate::fetch;
 use crate::fetch::link::{Link, Trouble};
+use crate::fetch::message::TopicMap;
 use crate::tail::produce::ALL_BROKERS_DOWN;
 
 /// How long a topic may be unknown before its lines are given back: a new one takes a while to be known everywhere.
@@ -100,7 +101,7 @@ impl Native {
             }
             // Partitions that came later are not used: lines of one file would overtake each other.
             for (part, leader) in self.parts[topic.parts.clone()].iter_mut().zip(leaders) {
-                part.node = leader;
+                part.node = leader.map(|leader| leader.node);
             }
         }
         let (brokers, settings) = (self.guide.brokers(), &self.settings);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::batch::Id;
-use super::message::{self, TopicMap, Verdict};
+use super::message::{self, Verdict};
 use crate::fetch::Settings;
 use crate::fetch::link::{Link, Trouble};
-use crate::fetch::message::Broker;
+use crate::fetch::message::{Broker, TopicMap, ask_metadata, read_metadata};
 use crate::sys::socket::Wait;
 
 /// Wait between two questions; it doubles up to that of the settings until all goes well.
@@ -119,7 +119,7 @@ impl Guide {
                 let (client_id, number) = (&self.settings.client_id, self.correlation);
                 let request = match question {
                     Question::Id => message::ask_id(client_id, number),
-                    Question::Map => message::ask_map(client_id, number, topics.iter().copied()),
+                    Question::Map => ask_metadata(client_id, number, topics.iter().copied(), true),
                 };
                 link.send(request, number, now);
             }
@@ -156,7 +156,7 @@ impl Guide {
                 Err(error) => Err(message::error_text(error)),
             };
         }
-        let (brokers, topics) = message::read_map(answer).map_err(|e| e.to_string())?;
+        let (brokers, topics) = read_metadata(answer).map_err(|e| e.to_string())?;
         self.wants_map = false;
         self.rest(now);
         self.meet(brokers);

@@ -1,12 +1,10 @@
 //! What a producer asks a broker, each in one version: who am I, who leads which partitions, take these.
 
-use crate::fetch::message::{Broker, Need, error_text as fetch_error};
+use crate::fetch::message::{METADATA, Need, error_text as fetch_error, header};
 use crate::fetch::wire::{Cursor, Damaged, Frame};
 
 /// Kafka 2.8.
 const PRODUCE: (i16, i16) = (0, 9);
-/// Kafka 2.4.
-const METADATA: (i16, i16) = (3, 9);
 /// Kafka 2.4.
 const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
 
@@ -20,65 +18,6 @@ const ACKS_ALL: i16 = -1;
 pub const UNKNOWN_TOPIC: i16 = 3;
 const NO_LEADER: i16 = 5;
 const DUPLICATE: i16 = 46;
-
-/// Who leads the partitions of these topics? A topic that is not there is made, where brokers do that.
-pub fn ask_map<'a>(client_id: &str, correlation: i32, topics: impl ExactSizeIterator<Item = &'a str>) -> Vec<u8> {
-    let mut frame = Frame::new(METADATA, correlation, client_id, true);
-    frame.count(topics.len());
-    for topic in topics {
-        frame.string(topic).no_tags();
-    }
-    frame.i8(1).i8(0).i8(0).no_tags();
-    frame.finish()
-}
-
-/// A topic as a broker knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicMap {
-    pub name: String,
-    pub error: i16,
-    /// The leader of each partition; `None` where there is none now.
-    pub leaders: Vec<Option<i32>>,
-}
-
-/// All brokers that are up, and the topics that were asked for.
-///
-/// # Errors
-/// The answer is damaged.
-pub fn read_map(answer: &[u8]) -> Result<(Vec<Broker>, Vec<TopicMap>), Damaged> {
-    let mut read = Cursor::new(answer);
-    header(&mut read)?;
-    let _throttle_ms = read.i32()?;
-    let mut brokers = Vec::new();
-    for _ in 0..read.count()? {
-        let (node, host, port) = (read.i32()?, read.string()?, read.i32()?);
-        let _rack = read.bytes()?;
-        read.no_tags()?;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        brokers.push(Broker { node, address: format!("{host}:{port}") });
-    }
-    let (_cluster, _controller) = (read.bytes()?, read.i32()?);
-    let mut topics = Vec::new();
-    for _ in 0..read.count()? {
-        let (error, name, _internal) = (read.i16()?, read.string()?.to_string(), read.i8()?);
-        let count = read.count()?;
-        let mut leaders = vec![None; count];
-        for _ in 0..count {
-            let (_error, partition, node, _epoch) = (read.i16()?, read.i32()?, read.i32()?, read.i32()?);
-            for _replicas_in_sync_or_away in 0..3 {
-                let count = read.count()?;
-                read.take(count.saturating_mul(4))?;
-            }
-            read.no_tags()?;
-            let leader = usize::try_from(partition).ok().and_then(|partition| leaders.get_mut(partition));
-            *leader.ok_or_else(|| read.damaged("a partition that is none"))? = (node >= 0).then_some(node);
-        }
-        let _rights = read.i32()?;
-        read.no_tags()?;
-        topics.push(TopicMap { name, error, leaders });
-    }
-    Ok((brokers, topics))
-}
 
 /// Who am I?
 pub fn ask_id(client_id: &str, correlation: i32) -> Vec<u8> {
@@ -162,11 +101,6 @@ pub fn read_produce(answer: &[u8]) -> Result<(Vec<Told<'_>>, i32), Damaged> {
     Ok((all, throttle_ms))
 }
 
-fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
-    read.i32()?;
-    read.no_tags()
-}
-
 /// What an error says of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -244,7 +178,7 @@ mod tests {
                 bytes = answer();
                 spoil.iter().for_each(|(at, with)| { let at = at.index(bytes.len()); bytes[at] = *with; });
             }
-            let _ = (read_produce(&bytes), read_map(&bytes), read_id(&bytes));
+            let _ = (read_produce(&bytes), read_id(&bytes));
         }
     }
 }
