@@ -28,8 +28,7 @@ pub fn partitions(place: &Place, broker: &Broker, count: i32, seconds: u64) -> R
     broker.create("idle", count)?;
     for client in ["native", "librdkafka"] {
         let keys = format!("transform = \"none\"\nfetch = {client:?}\n");
-        let mut rival = rivals::logmill(place, &broker.address, "idle", client, "idle", &keys)?;
-        rival.arguments.retain(|word| word != "--exit-at-end");
+        let rival = rivals::logmill(place, &broker.address, "idle", client, "idle", &keys)?.endless();
         measure(Ending(rival.start(place)?), &format!("{count} idle partitions, {client}"), seconds)?;
     }
     Ok(())

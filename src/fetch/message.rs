@@ -6,16 +6,17 @@ use std::ops::Range;
 use super::wire::{Cursor, Damaged, Frame};
 
 const API_VERSIONS: (i16, i16) = (18, 0);
-/// Kafka 2.4.
-pub const METADATA: (i16, i16) = (3, 9);
-/// Kafka 2.7: the first that tells of a log that was cut.
+const METADATA: (i16, i16) = (3, 9);
+/// It tells of a log that was cut.
 const FETCH: (i16, i16) = (1, 12);
 
-/// A question with its version, and its name.
-pub type Need = ((i16, i16), &'static str);
+/// A question with its version, its name, and the first Kafka that takes it.
+pub type Need = ((i16, i16), &'static str, &'static str);
+
+pub const ASK_METADATA: Need = (METADATA, "Metadata", "2.4");
 
 /// What a broker has to speak.
-pub const NEEDED: &[Need] = &[(METADATA, "Metadata"), (FETCH, "Fetch")];
+pub const NEEDED: &[Need] = &[ASK_METADATA, (FETCH, "Fetch", "2.7")];
 
 /// Which versions does the broker speak?
 pub fn ask_versions(client_id: &str) -> Vec<u8> {
@@ -36,13 +37,14 @@ pub fn read_versions(answer: &[u8], needed: &[Need]) -> Result<Option<String>, D
     let mut spoken = vec![false; needed.len()];
     for _ in 0..read.i32()? {
         let (api, low, high) = (read.i16()?, read.i16()?, read.i16()?);
-        for (spoken, ((needed, version), _)) in spoken.iter_mut().zip(needed) {
+        for (spoken, ((needed, version), ..)) in spoken.iter_mut().zip(needed) {
             *spoken |= api == *needed && (low..=high).contains(version);
         }
     }
     let missing = needed.iter().zip(spoken).find(|(_, spoken)| !spoken);
-    Ok(missing
-        .map(|(((_, version), name), _)| format!("it does not speak {name} version {version}, as Kafka 2.8 does")))
+    Ok(missing.map(|(((_, version), name, first), _)| {
+        format!("it does not speak {name} version {version}, as Kafka {first} does")
+    }))
 }
 
 /// Who leads the partitions of these topics? `makes`: one that is not there is made, where brokers do that.

@@ -124,6 +124,8 @@ pub struct Cursor {
     era: u32,
     /// When it was looked at last, no newline stood between `next` and here.
     scanned: u64,
+    /// Of a file of which nothing was read yet: what stood in it without a newline, and how many bytes.
+    half: (usize, Mark),
     /// The content before `next` may be another by now, even where nothing stands behind it.
     is_unsure: bool,
     /// As it was seen last, and the time before.
@@ -144,6 +146,7 @@ impl Cursor {
         Cursor {
             phase: Phase::Live,
             scanned: from.at,
+            half: Default::default(),
             is_unsure: true,
             size: from.at,
             previous_size: from.at,
@@ -227,6 +230,7 @@ impl Cursor {
     pub fn seek(&mut self, to: Place) {
         self.era += 1;
         self.scanned = to.at;
+        self.half = Default::default();
         self.is_unsure = true;
         self.size = to.at;
         self.kept = to.clone();
@@ -330,7 +334,9 @@ impl Cursor {
     ) -> Taken {
         let mark = self.next.mark;
         let (marked, content) = bytes.split_at(mark.bytes);
-        if Mark::of(marked) != mark {
+        let (length, half) = self.half;
+        let is_same = content.get(..length).is_some_and(|before| Mark::of(before) == half);
+        if Mark::of(marked) != mark || self.next.at == 0 && !is_same {
             return Taken::Restarted(self.restart());
         }
         self.is_unsure = false;
@@ -343,6 +349,9 @@ impl Cursor {
         let split = split(content, before, after, rules, lines_max, lines);
         if split.consumed == 0 {
             self.scanned = self.next.at + content.len() as u64;
+            if self.next.at == 0 {
+                self.half = (content.len(), Mark::of(content));
+            }
             return Taken::Nothing;
         }
         self.counts.skipped_nul_bytes += split.skipped as u64;

@@ -103,9 +103,11 @@ fn other_content_is_read_from_its_beginning_and_old_reports_move_nothing() {
     assert_eq!((cursor.kept().at, cursor.is_quiet()), (0, true));
     assert_eq!(read(&mut cursor, b"xx\nyy\nzz\n", &mut chunk).unwrap().len(), 3);
     assert_eq!(read(&mut cursor, b"", &mut chunk).unwrap_err().at, 9);
-    // A half line that was rewritten, as long as before and longer, is what it is now.
+    // Of a half line that was ended, cut, and followed by more than it was, only it itself tells.
     read(&mut cursor, b"half", &mut chunk).unwrap();
     cursor.touched();
+    let loss = read(&mut cursor, b"a\nb\nc\nd\n", &mut chunk).unwrap_err();
+    assert_eq!((loss.at, loss.unread), (0, 4));
     let lines = read(&mut cursor, b"a\nb\nc\nd\n", &mut chunk).unwrap();
     assert_eq!(lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>(), [b"a", b"b", b"c", b"d"]);
     cursor.seek(Place::default());

@@ -1,15 +1,13 @@
 //! What a producer asks a broker, each in one version: who am I, who leads which partitions, take these.
 
-use crate::fetch::message::{METADATA, Need, error_text as fetch_error, header};
+use crate::fetch::message::{ASK_METADATA, Need, error_text as fetch_error, header};
 use crate::fetch::wire::{Cursor, Damaged, Frame};
 
-/// Kafka 2.8.
 const PRODUCE: (i16, i16) = (0, 9);
-/// Kafka 2.4.
 const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
 
 /// What a broker has to speak.
-pub const NEEDED: &[Need] = &[(PRODUCE, "Produce"), (METADATA, "Metadata"), (INIT_PRODUCER_ID, "InitProducerId")];
+pub const NEEDED: &[Need] = &[(PRODUCE, "Produce", "2.8"), ASK_METADATA, (INIT_PRODUCER_ID, "InitProducerId", "2.4")];
 
 /// All replicas in sync.
 const ACKS_ALL: i16 = -1;
