@@ -22,8 +22,6 @@ const UNCOUNTED: Duration = Duration::from_secs(3);
 /// How often the file is looked at: the measurement is coarser than the truth by as much.
 const LOOK: Duration = Duration::from_micros(500);
 const LONGEST: Duration = Duration::from_secs(60);
-/// The program's own file in there.
-const OWN: &str = ".logmill-id";
 
 pub fn run(place: &Place, broker: &Broker, per_second: u64, seconds: u64, rounds: usize) -> Result<(), Fault> {
     println!("| fetch, round {HEADING}\n|---|---|---|---|---|---|---|");
@@ -91,8 +89,10 @@ fn watch(out: &Path, lines: u64, begin: Instant, longest: Duration) -> Result<Ve
             return Err(format!("{seen} of {lines} lines have come").into());
         }
         let Some(file) = &mut file else {
-            let paths = fs::read_dir(out)?.flatten().map(|entry| entry.path());
-            file = paths.filter(|path| !path.ends_with(OWN)).find_map(|path| File::open(path).ok());
+            // The program's own files in there have hidden names.
+            let mut entries = fs::read_dir(out)?.flatten();
+            let found = entries.find(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+            file = found.and_then(|entry| File::open(entry.path()).ok());
             continue;
         };
         File::read_to_end(file, &mut rest)?;
