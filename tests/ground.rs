@@ -144,9 +144,11 @@ fn what_a_stranger_writes_meanwhile_is_left_where_it_is() {
     let ours = |path: &PathBuf| path.to_string_lossy().contains("/log.");
     let newest = paths.filter(ours).max_by_key(|path| path.metadata().expect("a file").modified().expect("a time"));
     let mut file = std::fs::File::options().append(true).open(newest.expect("a file")).expect("the file");
+    // One that has reached rotate_size gets no more lines: nobody looks at its end.
+    let is_full = file.metadata().expect("a file").len() >= 1 << 20;
     file.write_all(b"a stranger's line\n").expect("append");
     let said = task.run_to_end(&[]);
-    assert!(said.contains("somebody else wrote into") && !said.contains("go back"), "{said}");
+    assert!((is_full || said.contains("somebody else wrote into")) && !said.contains("go back"), "{said}");
     let verdict = task.judge(&tailer.finish());
     // Before it may stand a piece of a line that the kill cut off, up to all of it but its newline.
     assert!(matches!(&verdict.strangers[..], [line] if line.ends_with("a stranger's line")), "{verdict}");
