@@ -81,7 +81,20 @@ pub fn eventually<T>(what: &str, deadline: Duration, mut ready: impl FnMut() -> 
 }
 
 /// Sends `signal` (as in `libc::SIGSTOP`) to process `pid`, or to the process group `-pid`; false when there is none.
+/// After SIGSTOP it returns when every thread of the process stands still, which can take a while on a busy machine.
 pub fn signal(pid: i32, signal: i32) -> bool {
     // SAFETY: kill(2) takes two integers and touches no memory of ours.
-    unsafe { libc::kill(pid, signal) == 0 }
+    let sent = unsafe { libc::kill(pid, signal) == 0 };
+    if sent && signal == libc::SIGSTOP {
+        eventually("every thread of the stopped process stands still", SOON, || stands_still(pid).then_some(()));
+    }
+    sent
+}
+
+fn stands_still(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| thread.path().join("status")).all(|status| {
+        // A thread that ended meanwhile has none.
+        std::fs::read_to_string(status).map_or(true, |text| text.contains("State:\tT"))
+    })
 }
