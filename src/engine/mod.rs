@@ -323,6 +323,8 @@ impl Engine {
 
     /// On a thread that ends with the task's files at rest and its threads built.
     fn build(&mut self, id: Id) -> io::Result<()> {
+        let threads = |deliver: &Deliver| deliver.writers + deliver.readers;
+        let all = self.seats.iter().map(|seat| threads(&seat.deliver)).sum();
         let Some(seat) = self.seats.get_mut(id) else { return Ok(()) };
         let deliver = seat.deliver.clone();
         let place = if let Some(Seek::Found(place, _)) = &seat.seek { Some(place.clone()) } else { None };
@@ -331,7 +333,7 @@ impl Engine {
             events: self.sender.clone(),
             store: self.ground.store.clone(),
             program: seat.program.clone(),
-            cores: self.cores.take(deliver.writers + deliver.readers),
+            cores: self.cores.take(threads(&deliver), all),
         };
         let (ground, events, mode) = (self.ground.clone(), self.sender.clone(), self.mode);
         thread::spawn(&format!("o-{}", deliver.name), None, move || {

@@ -40,21 +40,28 @@ const ASKS_MAX: usize = 16;
 /// The cores that pinned threads take in turn.
 pub struct Cores {
     cores: Vec<usize>,
+    /// They were named: they are shared where threads outnumber them.
+    are_named: bool,
     next: usize,
 }
 
 impl Cores {
     pub fn new(wanted: &config::Cores) -> Cores {
-        let cores = match wanted {
-            config::Cores::Auto => thread::cores(),
-            config::Cores::These(cores) => cores.clone(),
+        let (cores, are_named) = match wanted {
+            config::Cores::Auto => (thread::cores(), false),
+            config::Cores::These(cores) => (cores.clone(), true),
         };
-        Cores { cores, next: 0 }
+        Cores { cores, are_named, next: 0 }
     }
 
-    /// The next `count` of them.
-    pub fn take(&mut self, count: usize) -> Vec<Option<usize>> {
-        let core = |at: usize| self.cores.get(at % self.cores.len().max(1)).copied();
+    /// The next `count` of them, for some of the `all` threads that are to be placed. Nobody is pinned by default where
+    /// threads outnumber cores: a reader that shares its core with a writer would be the last to be done, while another
+    /// one has its core alone, and the kernel cannot even it out.
+    pub fn take(&mut self, count: usize, all: usize) -> Vec<Option<usize>> {
+        if self.cores.is_empty() || (all > self.cores.len() && !self.are_named) {
+            return vec![None; count];
+        }
+        let core = |at: usize| Some(self.cores[at % self.cores.len()]);
         let taken = (self.next..self.next + count).map(core).collect();
         self.next += count;
         taken
@@ -310,5 +317,22 @@ impl Threads {
             thread::spawn(&name, core, body).map_err(|e| format!("cannot start thread {name}: {e}"))
         };
         self.built.into_iter().map(spawn).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_a_core_each_or_the_scheduler_places_them() {
+        let mut auto = Cores { cores: vec![4, 5, 6], are_named: false, next: 0 };
+        assert_eq!(auto.take(2, 3), [Some(4), Some(5)]);
+        assert_eq!(auto.take(2, 3), [Some(6), Some(4)], "one that is built anew goes on in turn");
+        assert_eq!(auto.take(3, 4), [None; 3]);
+        let mut named = Cores { cores: vec![4, 5], are_named: true, next: 0 };
+        assert_eq!(named.take(3, 3), [Some(4), Some(5), Some(4)]);
+        let mut unknown = Cores { cores: Vec::new(), are_named: false, next: 0 };
+        assert_eq!(unknown.take(1, 1), [None]);
     }
 }

@@ -122,6 +122,7 @@ impl Head {
     ///
     /// # Errors
     /// It cannot be one.
+    #[inline]
     pub fn record<'a>(&self, read: &mut Cursor<'a>, least: i64) -> Result<Raw<'a>, BatchError> {
         let error = |source| BatchError::Record { offset: self.base_offset, source };
         let (distance, age, key, value) = record(read).map_err(error)?;

@@ -101,8 +101,8 @@ impl Hand {
     pub fn step(&mut self) -> Step {
         while let Some(stretch) = self.stretches.get(self.at) {
             let slot = stretch.slot;
-            let result = match self.batch.take() {
-                Some(batch) => self.record(slot, batch),
+            let result = match &self.batch {
+                Some(_) => self.record(slot),
                 None if !self.is_begun => self.begin(),
                 None => self.next_batch(),
             };
@@ -189,7 +189,8 @@ impl Hand {
     }
 
     /// The batch's next record that is wanted.
-    fn record(&mut self, slot: usize, mut batch: Batch) -> Result<Option<Place>, BatchError> {
+    fn record(&mut self, slot: usize) -> Result<Option<Place>, BatchError> {
+        let Some(batch) = &mut self.batch else { return Ok(None) };
         let bytes = if batch.is_unpacked { self.codecs.unpacked() } else { &self.buffer[..] };
         let mut read = Cursor::new(&bytes[batch.rest.clone()]);
         while batch.left > 0 {
@@ -200,15 +201,20 @@ impl Hand {
             }
             let from = |part: &[u8]| part.as_ptr() as usize - bytes.as_ptr() as usize;
             let value = raw.value.map(|value| from(value)..from(value) + value.len());
-            let (offset, timestamp_ms) = (raw.offset, raw.timestamp_ms);
-            let (leader_epoch, is_unpacked) = (batch.head.leader_epoch, batch.is_unpacked);
             batch.rest.start += read.at();
-            self.next = offset + 1;
-            self.batch = Some(batch);
-            return Ok(Some(Place { slot, offset, timestamp_ms, leader_epoch, value, is_unpacked }));
+            self.next = batch.next;
+            return Ok(Some(Place {
+                slot,
+                offset: raw.offset,
+                timestamp_ms: raw.timestamp_ms,
+                leader_epoch: batch.head.leader_epoch,
+                value,
+                is_unpacked: batch.is_unpacked,
+            }));
         }
         batch.head.finish(&read)?;
         self.next = batch.head.next();
+        self.batch = None;
         Ok(None)
     }
 }

@@ -74,6 +74,20 @@ impl<'a> Cursor<'a> {
     /// Seven bits a byte, the lowest first.
     #[inline]
     pub fn uvarint(&mut self) -> Result<u64, Damaged> {
+        match self.bytes.get(self.at..) {
+            Some([low @ ..0x80, ..]) => {
+                self.at += 1;
+                Ok(u64::from(*low))
+            }
+            Some([low, high @ ..0x80, ..]) => {
+                self.at += 2;
+                Ok(u64::from(*high) << 7 | u64::from(low & 0x7f))
+            }
+            _ => self.long_uvarint(),
+        }
+    }
+
+    fn long_uvarint(&mut self) -> Result<u64, Damaged> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
             let [byte] = self.array()?;
