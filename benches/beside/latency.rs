@@ -12,19 +12,16 @@ use crate::Fault;
 use crate::broker::Broker;
 use crate::measure::{Ending, Place};
 use crate::rivals;
-use crate::waited::{HEADING, percentiles, sent_us};
+use crate::waited::{HEADING, LONGEST, Waited};
 
 const PARTITIONS: i32 = 8;
 /// Records are sent in such steps.
 const STEP: Duration = Duration::from_millis(1);
-/// Of the beginning, in which all comes into motion.
-const UNCOUNTED: Duration = Duration::from_secs(3);
 /// How often the file is looked at: the measurement is coarser than the truth by as much.
 const LOOK: Duration = Duration::from_micros(500);
-const LONGEST: Duration = Duration::from_secs(60);
 
 pub fn run(place: &Place, broker: &Broker, per_second: u64, seconds: u64, rounds: usize) -> Result<(), Fault> {
-    println!("| fetch, round {HEADING}\n|---|---|---|---|---|---|---|");
+    println!("| by, round {HEADING}\n|---|---|---|---|---|---|---|");
     for round in 1..=rounds {
         for fetch in ["native", "librdkafka"] {
             let topic = format!("latency-{fetch}-{round}");
@@ -32,20 +29,34 @@ pub fn run(place: &Place, broker: &Broker, per_second: u64, seconds: u64, rounds
             let keys = format!("fetch = {fetch:?}\n");
             let rival = rivals::logmill(place, &broker.address, &topic, &topic, "transform", &keys)?;
             let program = Ending(rival.endless().start(place)?);
-            let mut waited = one(place, broker, &topic, per_second, seconds)?;
+            let out = place.path("work/out");
+            let waited =
+                one(broker, &topic, per_second, seconds, |begin, lines, longest| of_file(&out, lines, begin, longest))?;
             program.end()?;
-            println!("| {fetch}, {round} {}", percentiles(&mut waited));
+            println!("| fetch = {fetch:?}, {round} {}", waited.percentiles());
         }
+        let topic = format!("latency-{round}");
+        broker.create(&topic, PARTITIONS)?;
+        let waited = one(broker, &topic, per_second, seconds, |begin, lines, longest| {
+            Waited::of_topic(broker, (&topic, PARTITIONS), lines, begin, longest)
+        })?;
+        println!("| a consumer alone, {round} {}", waited.percentiles());
     }
     Ok(())
 }
 
-/// Microseconds of each record that counts.
-fn one(place: &Place, broker: &Broker, topic: &str, per_second: u64, seconds: u64) -> Result<Vec<u64>, Fault> {
+/// One run, seen by `watch`.
+fn one(
+    broker: &Broker,
+    topic: &str,
+    per_second: u64,
+    seconds: u64,
+    watch: impl FnOnce(Instant, u64, Duration) -> Result<Waited, Fault>,
+) -> Result<Waited, Fault> {
     let begin = Instant::now();
     std::thread::scope(|scope| {
         let sender = scope.spawn(|| send(broker, topic, per_second, seconds, begin).map_err(|e| e.to_string()));
-        let seen = watch(&place.path("work/out"), per_second * seconds, begin, Duration::from_secs(seconds) + LONGEST);
+        let seen = watch(begin, per_second * seconds, Duration::from_secs(seconds) + LONGEST);
         sender.join().map_err(|_| "the producer died")??;
         seen
     })
@@ -80,13 +91,13 @@ fn send(broker: &Broker, topic: &str, per_second: u64, seconds: u64, begin: Inst
 }
 
 /// Reads the file as it grows, until so many lines have come.
-fn watch(out: &Path, lines: u64, begin: Instant, longest: Duration) -> Result<Vec<u64>, Fault> {
-    let (mut waited, mut seen, mut rest) = (Vec::new(), 0, Vec::new());
+fn of_file(out: &Path, lines: u64, begin: Instant, longest: Duration) -> Result<Waited, Fault> {
+    let (mut waited, mut rest) = (Waited::default(), Vec::new());
     let mut file = None;
-    while seen < lines {
+    while waited.seen < lines {
         std::thread::sleep(LOOK);
         if begin.elapsed() > longest {
-            return Err(format!("{seen} of {lines} lines have come").into());
+            return Err(format!("{} of {lines} lines have come", waited.seen).into());
         }
         let Some(file) = &mut file else {
             // The program's own files in there have hidden names.
@@ -99,11 +110,7 @@ fn watch(out: &Path, lines: u64, begin: Instant, longest: Duration) -> Result<Ve
         let now = begin.elapsed();
         let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
         for line in rest[..whole].split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-            seen += 1;
-            let sent = sent_us(line).ok_or("a line without its time")?;
-            if Duration::from_micros(sent) >= UNCOUNTED {
-                waited.push((now.as_micros() as u64).saturating_sub(sent));
-            }
+            waited.line(line, now)?;
         }
         rest.drain(..whole);
     }
