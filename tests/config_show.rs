@@ -232,19 +232,19 @@ fn layers_are_laid_over_one_another_key_by_key() {
     let place = place(&format!("{BARE}readers = 3\nlanes = 2\n[system]\nwriters = 2\nlanes = 4\nreaders = 5\n"));
     place.write(
         "logmill.local.toml",
-        "[deliver.game]\nconsumerNum = 4\n[system]\nring_size = \"8MiB\"\n[process]\ncores = [0]\n",
+        "[deliver.game]\nconsumerNum = 4\n[system]\nring_size = \"16MiB\"\n[process]\ncores = [0]\n",
     );
     let variables = [("logmill_Deliver__Game__Lanes".to_string(), "6".to_string())];
     let alone = place.shown(&[], &[]);
     assert_shown(&alone, "deliver.game", "readers", "3", "logmill.toml:10");
     assert_shown(&alone, "deliver.game", "lanes", "2", "logmill.toml:11");
     assert_shown(&alone, "deliver.game", "writers", "2", "logmill.toml:13 [system]");
-    assert_shown(&alone, "deliver.game", "ring_size", "\"16MiB\"", "default");
+    assert_shown(&alone, "deliver.game", "ring_size", "\"8MiB\"", "default");
 
     let over = place.shown(&["--env", "local"], &variables);
     assert_shown(&over, "deliver.game", "readers", "4", "logmill.local.toml:2");
     assert_shown(&over, "deliver.game", "lanes", "6", "logmill_Deliver__Game__Lanes");
-    assert_shown(&over, "deliver.game", "ring_size", "\"8MiB\"", "logmill.local.toml:4 [system]");
+    assert_shown(&over, "deliver.game", "ring_size", "\"16MiB\"", "logmill.local.toml:4 [system]");
     assert_shown(&over, "process", "cores", "[0]", "logmill.local.toml:6");
     // It depends on lanes.
     assert_shown(&over, "deliver.game", "file_name", "\"{lane}_log.%Y-%m-%d_{seq}\"", "default");

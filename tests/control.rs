@@ -207,7 +207,8 @@ fn other_users_are_refused_unless_they_are_named() {
             std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("set");
         }
         let program = site.path("millctl");
-        std::fs::copy(env!("CARGO_BIN_EXE_millctl"), &program).expect("copied");
+        // Not a copy: a file that was open for writing when another test forked cannot be run at once.
+        std::fs::hard_link(env!("CARGO_BIN_EXE_millctl"), &program).expect("linked");
         program
     };
     let as_nobody = |site: &Site, program: &Path| {

@@ -183,6 +183,8 @@ fn the_unit_allows_every_system_call_that_is_made() {
     let made = written(2, 2, 2_000);
     kafka().produce(&topic, made.iter().map(Record::from));
     let mut site = Site::new(kafka().bootstrap());
+    // By default threads are pinned only where they are no more than the cores.
+    site.process("cores = [0]");
     site.task("game", &[&topic], "rotate_size = \"64KiB\"\ncheckpoint_interval = \"100ms\"");
     let list = site.path("calls");
     let strace = ["strace", "-f", "-qq", "-c", "-o", list.to_str().expect("a path")];

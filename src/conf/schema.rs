@@ -263,7 +263,7 @@ pub static TASK: &[Key] = &[
     key("channel_capacity", integer("messages", 1, 65_536), number(1024), Task, "1024")
         .once("channelLength")
         .help("Messages that a writer's queue holds. They are small: lines stay in the ring."),
-    key("ring_size", RING_SIZE, number(16 * MIB), Task, "\"16MiB\"")
+    key("ring_size", RING_SIZE, number(8 * MIB), Task, "\"8MiB\"")
         .help("Redo ring of one reader, in data_dir and in memory."),
     key("checkpoint_interval", duration(100, HOUR_MS), millis(10_000), Live, "\"10s\"")
         .help("Time between checkpoints: what a power loss can make a reader of the files see twice."),

@@ -30,7 +30,7 @@ fn a_task_with_its_mandatory_keys_is_accepted() {
     assert_eq!((task.file_name.as_str(), task.rotate), ("log.%Y-%m-%d_{seq}", Rotate::Day));
     assert_eq!((task.rotate_size, task.min_free, task.rate_limit), (0, 0, 0));
     assert_eq!((task.readers, task.writers, task.lanes, task.deliver_by.as_ref()), (2, 1, 1, None));
-    assert_eq!((task.channel_capacity, task.ring_size, task.failures_max), (1024, 16 << 20, 1_000_000));
+    assert_eq!((task.channel_capacity, task.ring_size, task.failures_max), (1024, 8 << 20, 1_000_000));
     assert_eq!((task.checkpoint_interval, task.poll_timeout), (Duration::from_secs(10), Duration::from_millis(100)));
 }
 

@@ -71,7 +71,7 @@ fn quantities_need_their_unit() {
         let expected = format!("logmill.toml:10:16: poll_timeout = {written} {what}; {help}");
         refused(&format!("poll_timeout = {written}"), &[&expected]);
     }
-    let help = "write a size from 1MiB to 1GiB that is a power of two in quotes, for example ring_size = \"16MiB\"";
+    let help = "write a size from 1MiB to 1GiB that is a power of two in quotes, for example ring_size = \"8MiB\"";
     for (written, what) in [
         ("\"3MiB\"", "is not a power of two"),
         ("\"64MB\"", "has the unit \"MB\", which is none of B, KiB, MiB, GiB, TiB"),
