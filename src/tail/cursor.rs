@@ -335,8 +335,8 @@ impl Cursor {
         let mark = self.next.mark;
         let (marked, content) = bytes.split_at(mark.bytes);
         let (length, half) = self.half;
-        let is_same = content.get(..length).is_some_and(|before| Mark::of(before) == half);
-        if Mark::of(marked) != mark || self.next.at == 0 && !is_same {
+        let is_same = || content.get(..length).is_some_and(|before| Mark::of(before) == half);
+        if Mark::of(marked) != mark || self.next.at == 0 && !is_same() {
             return Taken::Restarted(self.restart());
         }
         self.is_unsure = false;
