@@ -2,6 +2,8 @@
 //! stands, and how far they reach. Nothing is copied, and no byte of a line is changed: `\r` stays, UTF-8 is not asked
 //! for.
 
+use std::fmt;
+
 use memchr::{memchr, memchr_iter};
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -60,6 +62,13 @@ pub struct Piece {
     /// 1 for the first.
     pub number: u32,
     pub is_last: bool,
+}
+
+/// As its record's header has it: `2`, or `5 last`.
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.number, if self.is_last { " last" } else { "" })
+    }
 }
 
 /// Splits at most `lines_max` lines off the beginning of `bytes`.

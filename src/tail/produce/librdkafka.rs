@@ -141,7 +141,7 @@ impl Librdkafka {
     ) -> Result<(), (usize, String)> {
         use rd::rd_kafka_vtype_t as t;
         type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
-        let header = format!("{}{}", piece.number, if piece.is_last { " last" } else { "" });
+        let header = piece.to_string();
         let mut words = vec![
             (t::RD_KAFKA_VTYPE_RKT, Value { rkt }),
             (t::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),

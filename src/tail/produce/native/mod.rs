@@ -101,7 +101,7 @@ impl Native {
         let Native { topics, parts, packer, room, batch_bytes, held_bytes, .. } = self;
         let pile = pile_of(&mut topics[topic], parts, lines.hash);
         let (now, now_ms) = (Instant::now(), clock::now_ms());
-        let number = lines.piece.map(|p| format!("{}{}", p.number, if p.is_last { " last" } else { "" }));
+        let number = lines.piece.map(|piece| piece.to_string());
         let header = number.as_ref().map(|number| (PIECE_HEADER.to_bytes(), number.as_bytes()));
         let place = |start: u32| lines.head + start as usize;
         let first = place(lines.lines.first().map_or(0, |line| line.0));
