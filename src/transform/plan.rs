@@ -8,19 +8,18 @@ use super::lookup::Facts;
 use super::program::ChosenNames;
 
 /// Where a field's value is to be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// This member of `logs`, by its place in the list.
     Member(usize),
     /// No record of the shape has it.
     Absent,
     /// It is to be looked for.
-    #[default]
     Asked,
 }
 
-/// All that is known of a record beforehand; by default nothing.
-#[derive(Debug, Default)]
+/// All that is known of a record beforehand.
+#[derive(Debug)]
 pub struct Plan {
     pub account_id: Known,
     pub distinct_id: Known,
