@@ -143,10 +143,10 @@ pub fn parse(entries: &[Entry]) -> Result<Vec<Road>, Vec<String>> {
     if faults.is_empty() { Ok(roads) } else { Err(faults) }
 }
 
-/// A topic that librdkafka refuses is heard of before anything is sent.
+/// A topic that the producer refuses is heard of before anything is sent.
 ///
 /// # Errors
-/// librdkafka's.
+/// The producer's.
 pub fn name_topics(producer: &mut dyn Producer, roads: &[Road]) -> Result<(), ProduceError> {
     roads.iter().try_for_each(|road| producer.topic(&road.entry.topic).map(drop))
 }
