@@ -5,18 +5,19 @@
 //! [`conf`] reads what the operator wrote and says what is meant. [`engine`] restores what the last process left, wires
 //! the threads of every task and leads them from checkpoint to checkpoint: the only owner of the program's state.
 //!
-//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, through librdkafka or the
-//! protocol as [`fetch`] speaks it, and [`transform`] turns each
-//! value into a line, straight in the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines
-//! will be in the files exactly once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in
-//! its slot what it is about to append, appends it, and marks it applied; then the reader frees the room.
+//! A [`reader`] thread owns some of a task's partitions. It takes a batch from Kafka, through librdkafka or through
+//! [`fetch`], which speaks Kafka's [`protocol`] itself, and [`transform`] turns each value into a line, straight in
+//! the reader's redo [`ring`]. With one store the ring's entry is *published*: its lines will be in the files exactly
+//! once, whatever happens to the process. A [`writer`] thread hears of the entry, notes in its slot what it is about
+//! to append, appends it, and marks it applied; then the reader frees the room.
 //!
 //! Every few seconds the readers rest for some milliseconds, the rings run empty, and the engine takes a *cut*: every
 //! source's mark and every file's length at one moment. The [`ledger`] syncs the files and commits the cut to LMDB.
 //! After a kill the maps tell what is owed; after a power loss, where maps are void, the last cut does.
 //!
 //! The other road begins in files: a [`tail`] thread follows those that a task names through rotation, deletion and
-//! restarts, and sends every line to Kafka; a file's place moves over confirmed lines alone, and the ledger keeps it.
+//! restarts, and sends every line to Kafka, in the same two ways; a file's place moves over confirmed lines alone, and
+//! the ledger keeps it.
 //!
 //! [`flow`] has the nouns that travel, [`sys`] the kernel. [`demo`] and [`dry_run`] are the same road with other ends;
 //! [`verify`] holds the files against the topic, [`reach`] asks the brokers before all that.
@@ -25,9 +26,9 @@
 //! [`ctl`] is its door: the [`clerk`] answers there, the [`console`] asks; [`inspect`] tells offsets and lag, with or
 //! without the running program.
 //!
-//! Imports run the way the data runs: `engine` -> `conf` -> (`reader`, `tail`) -> (`writer`, `transform`, `ledger`) ->
-//! `ring` -> (`flow`, `sys`). `conf` stands above the stations, for what it means is said in their words. The ring
-//! stands a floor above `flow` and `sys`, for it is made of both.
+//! Imports run the way the data runs: `engine` -> `conf` -> (`reader`, `tail`) -> (`writer`, `transform`, `ledger`,
+//! `fetch`) -> (`ring`, `protocol`) -> (`flow`, `sys`). `conf` stands above the stations, for what it means is said in
+//! their words. The ring and the protocol stand a floor above `flow` and `sys`, for they are made of both.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
@@ -46,6 +47,7 @@ pub mod fetch;
 pub mod flow;
 pub mod inspect;
 pub mod ledger;
+pub mod protocol;
 pub mod reach;
 pub mod reader;
 pub mod ring;

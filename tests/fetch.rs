@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use logmill::fetch::wire::Frame;
 use logmill::flow::cluster::{Client, Cluster};
 use logmill::flow::record::{From as Place, Item};
+use logmill::protocol::wire::Frame;
 use logmill::reader::source::Source;
 
 use crate::support::{

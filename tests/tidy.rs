@@ -12,8 +12,8 @@ const LINE_CHARS: usize = 120;
 /// and may name all, `lib.rs` lists them.
 const FLOORS: &[&[&str]] = &[
     &["sys", "flow"],
-    &["ring", "fetch"],
-    &["writer", "transform", "ledger"],
+    &["ring", "protocol"],
+    &["writer", "transform", "ledger", "fetch"],
     &["reader", "ctl", "tail"],
     &["conf"],
     &["engine"],

@@ -10,10 +10,10 @@ use super::look::Look;
 use super::schema::{CLUSTER, Key, PROCESS, TASK, Unset, nearest};
 use super::units::show_size;
 use super::written::{Section, Written};
-use crate::fetch;
 use crate::flow::cluster::{Client, Cluster, Wish};
 use crate::flow::name::{Field, Rotate, Template};
 use crate::flow::problem::Problem;
+use crate::protocol;
 use crate::transform::{Options, UnknownLog, ValueCodec};
 
 /// Bytes of an entry's head beside its lines: what a quarter of a ring keeps free of the longest line.
@@ -142,7 +142,7 @@ impl<'a> Check<'a> {
             _ => Wish::Auto,
         };
         if wish == Wish::Only(Client::Native)
-            && let Err(unknown) = fetch::Settings::of(cluster)
+            && let Err(unknown) = protocol::Settings::of(cluster)
         {
             let help = format!("remove it from [cluster.{}], or write fetch = \"auto\"", cluster.name);
             self.problems.push(look.place("fetch").problem(unknown.to_string(), help));

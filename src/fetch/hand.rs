@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::batch::{BatchError, HEAD, Head};
-use super::codec::Codecs;
 use super::message;
-use super::wire::Cursor;
+use crate::protocol::batch::{BatchError, HEAD, Head};
+use crate::protocol::codec::Codecs;
+use crate::protocol::wire::Cursor;
 
 /// A partition's stretch of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,8 +236,8 @@ pub fn behind(bytes: &[u8], mut next: i64, mut epoch: i32) -> (i64, i32, u64) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::batch::tests::{batch, records, sum};
     use super::*;
+    use crate::protocol::batch::tests::{batch, records, sum};
 
     const DATA: i16 = 0x10;
     const MARK: i16 = 0x30;

@@ -3,26 +3,22 @@
 //! One connection for each broker that leads some of the partitions, all on the caller's thread. While an answer is
 //! worked on, the next one is on its way already; record batches are walked where they came to lie.
 
-pub mod batch;
-pub mod codec;
-mod guide;
 pub mod hand;
-pub mod link;
 pub mod message;
-pub mod settings;
-pub mod wire;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::flow::record::{From, Item, Record};
+use crate::protocol::Settings;
+use crate::protocol::batch::Head;
+use crate::protocol::guide::Guide;
+use crate::protocol::link::{self, Link, Trouble};
+use crate::protocol::message::{TopicMap, error_text, passes};
+use crate::protocol::settings::Limits;
 use crate::sys::socket::Wait;
-use batch::Head;
-use guide::Guide;
 use hand::{Hand, Place, Step, Stretch};
-use link::{Link, Trouble};
-use message::{Limits, Part, Told, TopicMap, Wanted};
-pub use settings::{Settings, Unknown};
+use message::{Part, Told, Wanted};
 
 /// Records of one batch.
 const BATCH_RECORDS: usize = 1024;
@@ -93,7 +89,7 @@ impl Fetch {
     /// `topics`: a record names its topic by the index here. Nothing is connected before the first batch is wanted.
     pub fn new(settings: Settings, topics: &[String]) -> Fetch {
         Fetch {
-            guide: Guide::new(&settings),
+            guide: Guide::new(&settings, message::NEEDED),
             settings,
             topics: topics.to_vec(),
             slots: Vec::new(),
@@ -304,7 +300,7 @@ impl Fetch {
         self.lines[at].not_before = now + throttle.min(THROTTLE_MAX);
         let node = self.lines[at].node;
         if told.error != 0 {
-            return Err(message::error_text(told.error));
+            return Err(error_text(told.error));
         }
         // What was taken before a part that cannot be is in hand all the same: its offsets are not asked for again.
         let mut stretches = Vec::new();
@@ -386,8 +382,8 @@ impl Slot {
     /// A partition of which the broker tells that it has nothing to give, or not what is wanted.
     fn refuse(&mut self, part: &Part) -> Option<Item<'static>> {
         let (topic, partition, offset) = (self.topic, self.partition, self.next);
-        let reason = message::error_text(part.error);
-        if message::passes(part.error) {
+        let reason = error_text(part.error);
+        if passes(part.error) {
             self.node = None;
             return Some(Item::Trouble(reason));
         }

@@ -7,6 +7,7 @@ use super::kafka;
 use crate::fetch;
 use crate::flow::cluster::{Client, Cluster, Wish};
 use crate::flow::record::{From, Item};
+use crate::protocol;
 
 /// Which client all readers of a task fetch with. It changes once at most, from the native one to librdkafka.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub struct Choice {
 impl Choice {
     /// Where the native client is not the only one, it has to know every property of the cluster.
     pub fn new(wish: Wish, cluster: &Cluster) -> Choice {
-        let unknown = (wish == Wish::Auto).then(|| fetch::Settings::of(cluster).err()).flatten();
+        let unknown = (wish == Wish::Auto).then(|| protocol::Settings::of(cluster).err()).flatten();
         Choice { wish, reason: unknown.map_or_else(OnceLock::new, |unknown| unknown.to_string().into()) }
     }
 
@@ -59,7 +60,7 @@ impl Source {
     pub fn open(client: Client, cluster: &Cluster, group_id: &str, topics: &[String]) -> Result<Source, String> {
         match client {
             Client::Native => {
-                let settings = fetch::Settings::of(cluster).map_err(|e| e.to_string())?;
+                let settings = protocol::Settings::of(cluster).map_err(|e| e.to_string())?;
                 Ok(Source::Native(Box::new(fetch::Fetch::new(settings, topics))))
             }
             Client::Librdkafka => {

@@ -15,8 +15,8 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::fetch;
 use crate::flow::cluster::{Client, Cluster};
+use crate::protocol;
 use crate::sys::follow::Bell;
 use crate::sys::socket::Wait;
 use crate::tail::cursor::Mark;
@@ -62,7 +62,7 @@ pub enum ProduceError {
     #[error("{0:?} is no compression: it is none, gzip, snappy, lz4 or zstd")]
     Compression(String),
     #[error(transparent)]
-    Unknown(#[from] fetch::Unknown),
+    Unknown(#[from] protocol::Unknown),
     #[error("a successor is at work")]
     Succeeded,
 }
@@ -158,7 +158,7 @@ pub fn open(settings: &Settings, bell: &Bell, lease: &Arc<Lease>) -> Result<Box<
 
 /// The one that is asked for, or the native one where that can do what is to be done.
 pub fn fitting(settings: &crate::tail::Settings) -> Client {
-    let reason = match fetch::Settings::of(&settings.cluster) {
+    let reason = match protocol::Settings::of(&settings.cluster) {
         _ if settings.client.is_some() => None,
         _ if settings.exactly_once.is_some() => Some("transactions are asked for".into()),
         known => known.err().map(|unknown| unknown.to_string()),

@@ -4,9 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use logmill::fetch::batch::Head;
 use logmill::fetch::hand::{Hand, Step, Stretch, behind};
-use logmill::fetch::message::{read_fetch, read_metadata, read_versions};
+use logmill::fetch::message::{NEEDED, read_fetch};
+use logmill::protocol::batch::Head;
+use logmill::protocol::message::{read_metadata, read_versions};
 
 const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
@@ -42,7 +43,7 @@ fn stretches(is_answer: bool, bytes: &[u8]) -> Vec<Stretch> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    let _ = (read_versions(bytes), read_metadata(bytes));
+    let _ = (read_versions(bytes, NEEDED), read_metadata(bytes));
     let all = stretches(kind & 1 == 0, bytes);
     let mut hand = Hand::default();
     hand.buffer = bytes.to_vec();

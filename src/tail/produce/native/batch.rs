@@ -210,9 +210,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fetch::batch::Head;
-    use crate::fetch::codec::Codecs;
-    use crate::fetch::wire::Cursor;
+    use crate::protocol::batch::Head;
+    use crate::protocol::codec::Codecs;
+    use crate::protocol::wire::Cursor;
 
     proptest! {
         /// What is written is what the reading side reads, whatever the codec.

@@ -8,8 +8,8 @@ use super::guide::{self, Answer};
 use super::message::{self, Sent, Verdict};
 use super::part::{BACKOFF, Part, pile_of};
 use crate::fetch;
-use crate::fetch::link::{Link, Trouble};
-use crate::fetch::message::TopicMap;
+use crate::protocol::link::{Link, Trouble};
+use crate::protocol::message::TopicMap;
 use crate::tail::produce::ALL_BROKERS_DOWN;
 
 /// How long a topic may be unknown before its lines are given back: a new one takes a while to be known everywhere.

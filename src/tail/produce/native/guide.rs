@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::batch::Id;
 use super::message::{self, Verdict};
-use crate::fetch::Settings;
-use crate::fetch::link::{Link, Trouble};
-use crate::fetch::message::{Broker, TopicMap, ask_metadata, read_metadata};
+use crate::protocol::Settings;
+use crate::protocol::link::{Link, Trouble};
+use crate::protocol::message::{Broker, TopicMap, ask_metadata, read_metadata};
 use crate::sys::socket::Wait;
 
 /// Wait between two questions; it doubles up to that of the settings until all goes well.

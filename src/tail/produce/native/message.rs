@@ -1,7 +1,7 @@
 //! What a producer asks a broker, each in one version: who am I, who leads which partitions, take these.
 
-use crate::fetch::message::{ASK_METADATA, Need, error_text as fetch_error, header};
-use crate::fetch::wire::{Cursor, Damaged, Frame};
+use crate::protocol::message::{ASK_METADATA, Need, error_text as shared_text, header};
+use crate::protocol::wire::{Cursor, Damaged, Frame};
 
 const PRODUCE: (i16, i16) = (0, 9);
 const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
@@ -136,7 +136,7 @@ pub fn error_text(error: i16) -> String {
         47 | 90 => "the broker knows a later epoch of this producer",
         59 => "the broker does not know this producer any more",
         87 => "the broker finds a record invalid",
-        _ => return fetch_error(error),
+        _ => return shared_text(error),
     };
     format!("{text} (Kafka's error {error})")
 }
@@ -146,6 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::wire::tests::spoiled;
 
     fn answer() -> Vec<u8> {
         let mut frame = Frame::default();
@@ -167,15 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_leads_astray(
-            mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
-            spoil in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-            made in any::<bool>(),
-        ) {
-            if made {
-                bytes = answer();
-                spoil.iter().for_each(|(at, with)| { let at = at.index(bytes.len()); bytes[at] = *with; });
-            }
+        fn no_answer_leads_astray(bytes in spoiled(answer())) {
             let _ = (read_produce(&bytes), read_id(&bytes));
         }
     }

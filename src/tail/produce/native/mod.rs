@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Lines, MESSAGES_MAX, PIECE_HEADER, ProduceError, Producer, Refused, Report, Settings, Transactions};
-use crate::fetch;
 use crate::flow::clock;
+use crate::protocol;
 use crate::sys::socket::Wait;
 use crate::tail::cursor::Mark;
 use crate::tail::lease::Lease;
@@ -34,7 +34,7 @@ type Done = (Span, Option<(i32, String)>);
 
 /// A producer of one task.
 pub struct Native {
-    settings: fetch::Settings,
+    settings: protocol::Settings,
     lease: Arc<Lease>,
     batch_bytes: usize,
     buffer_bytes: usize,
@@ -67,7 +67,7 @@ impl Native {
     pub fn open(settings: &Settings, lease: &Arc<Lease>) -> Result<Native, ProduceError> {
         let packer = Packer::of(&settings.compression);
         let packer = packer.ok_or_else(|| ProduceError::Compression(settings.compression.clone()))?;
-        let how = fetch::Settings::of(&settings.cluster)?;
+        let how = protocol::Settings::of(&settings.cluster)?;
         if lease.is_revoked() {
             return Err(ProduceError::Succeeded);
         }

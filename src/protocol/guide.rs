@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Times, Trouble};
-use super::message::{self, Broker, TopicMap};
+use super::message::{self, Broker, Need, TopicMap};
 use super::settings::Settings;
 use super::wire::Damaged;
 use crate::sys::socket::Wait;
@@ -16,6 +16,7 @@ pub struct Guide {
     brokers: Vec<Broker>,
     client_id: String,
     times: Times,
+    needed: &'static [Need],
     /// Whose turn it is, of the known brokers and then those of the configuration.
     turn: usize,
     link: Option<Link>,
@@ -27,12 +28,13 @@ pub struct Guide {
 }
 
 impl Guide {
-    pub fn new(settings: &Settings) -> Guide {
+    pub fn new(settings: &Settings, needed: &'static [Need]) -> Guide {
         Guide {
             bootstrap: settings.bootstrap.clone(),
             brokers: Vec::new(),
             client_id: settings.client_id.clone(),
             times: settings.times,
+            needed,
             turn: 0,
             link: None,
             correlation: 0,
@@ -77,7 +79,7 @@ impl Guide {
             return Ok(false);
         }
         let mut link =
-            self.link.take().unwrap_or_else(|| Link::new(self.address(), &self.client_id, self.times, message::NEEDED));
+            self.link.take().unwrap_or_else(|| Link::new(self.address(), &self.client_id, self.times, self.needed));
         if link.is_free() && !self.is_asked {
             self.correlation = self.correlation.wrapping_add(1);
             self.is_asked = true;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::link::Times;
-use super::message::Limits;
 use crate::flow::cluster::Cluster;
 
 /// Bytes of one answer, unless it is set.
@@ -12,7 +11,17 @@ const MAX_BYTES: i32 = 4 << 20;
 /// The most that it may be set to: far from [`super::link::ANSWER_MAX`], which ends a connection.
 const MAX_BYTES_MOST: i32 = 64 << 20;
 
-/// How a cluster is fetched from.
+/// The limits of one fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest wait of the broker for `min_bytes`.
+    pub wait_ms: i32,
+    pub min_bytes: i32,
+    /// Of the answer; a first batch that is larger comes all the same.
+    pub max_bytes: i32,
+}
+
+/// How a cluster is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `host:port` of each broker to ask first.

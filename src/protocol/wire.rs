@@ -230,8 +230,21 @@ impl Frame {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// These bytes with some of them spoiled, or any others.
+    pub fn spoiled(good: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+        let spoil = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
+        let spoiled = spoil.prop_map(move |spoil| {
+            let mut bytes = good.clone();
+            spoil.iter().for_each(|(at, with)| bytes[at.index(good.len())] = *with);
+            bytes
+        });
+        prop_oneof![spoiled, proptest::collection::vec(any::<u8>(), 0..200)]
+    }
 
     #[test]
     fn numbers_of_seven_bits_a_byte() {
