@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::flow::record::{From, Item, Record};
 use crate::protocol::Settings;
 use crate::protocol::batch::Head;
-use crate::protocol::guide::Guide;
+use crate::protocol::guide::{Answer, Guide};
 use crate::protocol::link::{self, Link, Trouble};
 use crate::protocol::message::{TopicMap, error_text, passes};
 use crate::protocol::settings::Limits;
@@ -89,7 +89,7 @@ impl Fetch {
     /// `topics`: a record names its topic by the index here. Nothing is connected before the first batch is wanted.
     pub fn new(settings: Settings, topics: &[String]) -> Fetch {
         Fetch {
-            guide: Guide::new(&settings, message::NEEDED),
+            guide: Guide::new(&settings, message::NEEDED, false),
             settings,
             topics: topics.to_vec(),
             slots: Vec::new(),
@@ -196,18 +196,16 @@ impl Fetch {
     /// Leaders that nobody knows are asked for.
     fn ask_the_way(&mut self, now: Instant) {
         if self.slots.iter().any(|slot| slot.is_read && slot.node.is_none()) {
-            self.guide.want();
+            self.guide.want_map();
         }
         match self.guide.step(now, self.topics.iter().map(String::as_str)) {
-            Ok(false) => return,
-            Err((address, trouble)) => return self.note(&address, trouble),
-            Ok(true) => {}
+            Ok(Some(Answer::Map(topics))) => {
+                topics.iter().for_each(|topic| self.follow(topic));
+                self.line_up();
+            }
+            Ok(_) => {}
+            Err((address, trouble)) => self.note(&address, trouble),
         }
-        match self.guide.read(now) {
-            Ok(topics) => topics.iter().for_each(|topic| self.follow(topic)),
-            Err(damaged) => self.note("", Trouble::Broken(damaged.to_string())),
-        }
-        self.line_up();
     }
 
     /// Takes over who leads the topic's partitions; nobody is followed back to an epoch that is over.
@@ -234,8 +232,7 @@ impl Fetch {
             if self.lines.iter().all(|line| line.node != node)
                 && let Some(address) = self.guide.address_of(node)
             {
-                let link = Link::new(address, &self.settings.client_id, self.settings.times, message::NEEDED);
-                let not_before = Instant::now();
+                let (link, not_before) = (self.guide.link(address), Instant::now());
                 self.lines.push(Line { node, link, asked_for: 0, order: Vec::new(), not_before });
             }
         }
@@ -358,7 +355,7 @@ impl Fetch {
 
     /// A connection is lost; its partitions may have another leader by now.
     fn lose(&mut self, at: usize, trouble: Trouble) {
-        self.guide.want();
+        self.guide.want_map();
         let address = self.lines[at].link.address().to_string();
         self.note(&address, trouble);
     }

@@ -1,14 +1,17 @@
-//! What every client asks a broker, each in one version: which versions there are, and who leads which partitions.
+//! What a client asks a broker before all else, each in one version: which versions there are, who leads which
+//! partitions, and who am I.
 
 use super::wire::{Cursor, Damaged, Frame};
 
 const API_VERSIONS: (i16, i16) = (18, 0);
 const METADATA: (i16, i16) = (3, 9);
+const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
 
 /// A question with its version, its name, and the first Kafka that takes it.
 pub type Need = ((i16, i16), &'static str, &'static str);
 
 pub const ASK_METADATA: Need = (METADATA, "Metadata", "2.4");
+pub const ASK_ID: Need = (INIT_PRODUCER_ID, "InitProducerId", "2.4");
 
 /// Which versions does the broker speak?
 pub fn ask_versions(client_id: &str) -> Vec<u8> {
@@ -120,6 +123,32 @@ pub fn read_metadata(answer: &[u8]) -> Result<(Vec<Broker>, Vec<TopicMap>), Dama
     Ok((brokers, topics))
 }
 
+/// Who sends, as a broker tells one sender's batches from another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id {
+    pub producer: i64,
+    pub epoch: i16,
+}
+
+/// Who am I?
+pub fn ask_id(client_id: &str, correlation: i32) -> Vec<u8> {
+    let mut frame = Frame::new(INIT_PRODUCER_ID, correlation, client_id, true);
+    frame.null().i32(0).no_tags();
+    frame.finish()
+}
+
+/// A new producer's number and epoch, or an error.
+///
+/// # Errors
+/// The answer is damaged.
+pub fn read_id(answer: &[u8]) -> Result<Result<Id, i16>, Damaged> {
+    let mut read = Cursor::new(answer);
+    header(&mut read)?;
+    let _throttle_ms = read.i32()?;
+    let (error, producer, epoch) = (read.i16()?, read.i64()?, read.i16()?);
+    Ok(if error == 0 { Ok(Id { producer, epoch }) } else { Err(error) })
+}
+
 /// Correlation and tags.
 pub fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
     read.i32()?;
@@ -128,7 +157,7 @@ pub fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
 
 /// Errors that pass: somebody else leads the partition, or will soon, or the broker has a bad moment.
 pub fn passes(error: i16) -> bool {
-    matches!(error, -1 | 3 | 5..=9 | 13 | 56 | 74 | 75 | 78 | 100)
+    matches!(error, -1 | 3 | 5..=9 | 13..=16 | 56 | 74 | 75 | 78 | 89 | 100)
 }
 
 /// A broker's error in words.
@@ -144,6 +173,7 @@ pub fn error_text(error: i16) -> String {
         8 | 9 | 78 => "the replica is not available",
         13 => "the broker has been disconnected",
         29 => "reading the topic is not allowed",
+        31 => "the cluster does not allow it",
         35 => "the version is not supported",
         56 => "the broker cannot read its disk",
         74 => "the leader epoch is too old",
@@ -201,7 +231,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_leads_astray(bytes in spoiled(map())) {
-            let _ = (read_versions(&bytes, NEEDED), read_metadata(&bytes));
+            let _ = (read_versions(&bytes, NEEDED), read_metadata(&bytes), read_id(&bytes));
         }
     }
 }

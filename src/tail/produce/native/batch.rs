@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::pack::Packer;
+use crate::protocol::message::Id;
 use crate::tail::cursor::Mark;
 
 /// Bytes of a batch before its records.
@@ -49,13 +50,6 @@ struct Open {
     last_ms: i64,
     since: Option<Instant>,
     spans: Vec<Span>,
-}
-
-/// Who sends, as a broker tells one sender's batches from another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Id {
-    pub producer: i64,
-    pub epoch: i16,
 }
 
 /// A batch that is full, or was waited with for long enough.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Native;
 use super::batch::Pile;
-use super::guide::{self, Answer};
 use super::message::{self, Sent, Verdict};
 use super::part::{BACKOFF, Part, pile_of};
 use crate::fetch;
+use crate::protocol::guide::Answer;
 use crate::protocol::link::{Link, Trouble};
 use crate::protocol::message::TopicMap;
 use crate::tail::produce::ALL_BROKERS_DOWN;
@@ -67,7 +67,7 @@ impl Native {
         if !lost.is_empty() {
             guide.want_map();
         }
-        let told = guide.step(now, &lost);
+        let told = guide.step(now, lost.iter().copied());
         match told {
             Ok(None) => {}
             Ok(Some(Answer::Id(id))) => self.id = Some(id),
@@ -104,7 +104,7 @@ impl Native {
                 part.node = leader.map(|leader| leader.node);
             }
         }
-        let (brokers, settings) = (self.guide.brokers(), &self.settings);
+        let brokers = self.guide.brokers();
         let (kept, gone): (Vec<Road>, Vec<Road>) = self.roads.drain(..).partition(|road| {
             brokers.iter().any(|broker| broker.node == road.node && broker.address == road.link.address())
         });
@@ -114,7 +114,7 @@ impl Native {
         }
         for broker in brokers {
             if self.roads.iter().all(|road| road.node != broker.node) {
-                let link = guide::link(&broker.address, settings);
+                let link = self.guide.link(&broker.address);
                 self.roads.push(Road { node: broker.node, link, out: Vec::new(), not_before: now, breaks: 0 });
             }
         }

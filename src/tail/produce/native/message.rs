@@ -1,13 +1,12 @@
-//! What a producer asks a broker, each in one version: who am I, who leads which partitions, take these.
+//! What a producer asks beside what every client does, in one version: take these.
 
-use crate::protocol::message::{ASK_METADATA, Need, error_text as shared_text, header};
+use crate::protocol::message::{ASK_ID, ASK_METADATA, Need, error_text as shared_text, header};
 use crate::protocol::wire::{Cursor, Damaged, Frame};
 
 const PRODUCE: (i16, i16) = (0, 9);
-const INIT_PRODUCER_ID: (i16, i16) = (22, 2);
 
 /// What a broker has to speak.
-pub const NEEDED: &[Need] = &[(PRODUCE, "Produce", "2.8"), ASK_METADATA, (INIT_PRODUCER_ID, "InitProducerId", "2.4")];
+pub const NEEDED: &[Need] = &[(PRODUCE, "Produce", "2.8"), ASK_METADATA, ASK_ID];
 
 /// All replicas in sync.
 const ACKS_ALL: i16 = -1;
@@ -16,25 +15,6 @@ const ACKS_ALL: i16 = -1;
 pub const UNKNOWN_TOPIC: i16 = 3;
 const NO_LEADER: i16 = 5;
 const DUPLICATE: i16 = 46;
-
-/// Who am I?
-pub fn ask_id(client_id: &str, correlation: i32) -> Vec<u8> {
-    let mut frame = Frame::new(INIT_PRODUCER_ID, correlation, client_id, true);
-    frame.null().i32(0).no_tags();
-    frame.finish()
-}
-
-/// A new producer's number and epoch, or an error.
-///
-/// # Errors
-/// The answer is damaged.
-pub fn read_id(answer: &[u8]) -> Result<Result<super::batch::Id, i16>, Damaged> {
-    let mut read = Cursor::new(answer);
-    header(&mut read)?;
-    let _throttle_ms = read.i32()?;
-    let (error, producer, epoch) = (read.i16()?, read.i64()?, read.i16()?);
-    Ok(if error == 0 { Ok(super::batch::Id { producer, epoch }) } else { Err(error) })
-}
 
 /// A batch and where it goes.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +111,6 @@ pub fn error_text(error: i16) -> String {
         18 => "the batch is larger than a segment of the topic",
         19 | 20 => "fewer replicas are in sync than the topic asks for (min.insync.replicas)",
         29 => "writing the topic is not allowed",
-        31 => "the cluster does not allow it",
         45 => "the broker has not seen what went before",
         47 | 90 => "the broker knows a later epoch of this producer",
         59 => "the broker does not know this producer any more",
@@ -169,7 +148,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_leads_astray(bytes in spoiled(answer())) {
-            let _ = (read_produce(&bytes), read_id(&bytes));
+            let _ = read_produce(&bytes);
         }
     }
 }

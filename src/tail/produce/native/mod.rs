@@ -7,7 +7,6 @@
 
 mod batch;
 mod drive;
-mod guide;
 mod message;
 mod pack;
 mod part;
@@ -20,12 +19,13 @@ use std::time::Instant;
 use super::{Lines, MESSAGES_MAX, PIECE_HEADER, ProduceError, Producer, Refused, Report, Settings, Transactions};
 use crate::flow::clock;
 use crate::protocol;
+use crate::protocol::guide::Guide;
+use crate::protocol::message::Id;
 use crate::sys::socket::Wait;
 use crate::tail::cursor::Mark;
 use crate::tail::lease::Lease;
-use batch::{Id, Line, Span};
+use batch::{Line, Span};
 use drive::Road;
-use guide::Guide;
 use pack::Packer;
 use part::{Part, Topic, pile_of};
 
@@ -72,7 +72,7 @@ impl Native {
             return Err(ProduceError::Succeeded);
         }
         Ok(Native {
-            guide: Guide::new(&how),
+            guide: Guide::new(&how, message::NEEDED, true),
             settings: how,
             lease: lease.clone(),
             batch_bytes: settings.batch_bytes,

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::batch::{Id, Pile};
+use super::batch::Pile;
+use crate::protocol::message::Id;
 
 /// How long a batch waits for more lines.
 const LINGER: Duration = Duration::from_millis(5);
