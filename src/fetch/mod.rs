@@ -14,7 +14,7 @@ use crate::protocol::Settings;
 use crate::protocol::batch::Head;
 use crate::protocol::guide::{Answer, Guide};
 use crate::protocol::link::{self, Link, Trouble};
-use crate::protocol::message::{TopicMap, error_text, passes};
+use crate::protocol::message::{TopicMap, error_text, passes, throttle};
 use crate::protocol::settings::Limits;
 use crate::sys::socket::Wait;
 use hand::{Hand, Place, Step, Stretch};
@@ -26,8 +26,6 @@ const BATCH_RECORDS: usize = 1024;
 const BUFFER_KEPT: usize = 16 << 20;
 /// Smallest limit of an answer, however many brokers share the reader's bytes.
 const ANSWER_MIN: i32 = 256 << 10;
-/// Longest wait that a broker's quota can impose.
-pub const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 /// A partition that is fetched.
 struct Slot {
@@ -293,8 +291,7 @@ impl Fetch {
 
     /// Takes what the answer has of each partition.
     fn sort(&mut self, at: usize, told: Told, parts: &[Part], now: Instant) -> Result<(), String> {
-        let throttle = Duration::from_millis(told.throttle_ms.max(0) as u64);
-        self.lines[at].not_before = now + throttle.min(THROTTLE_MAX);
+        self.lines[at].not_before = now + throttle(told.throttle_ms);
         let node = self.lines[at].node;
         if told.error != 0 {
             return Err(error_text(told.error));

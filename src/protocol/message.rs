@@ -1,7 +1,12 @@
 //! What a client asks a broker before all else, each in one version: which versions there are, who leads which
 //! partitions, and who am I.
 
+use std::time::Duration;
+
 use super::wire::{Cursor, Damaged, Frame};
+
+/// Longest wait that a broker's quota can impose.
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 const API_VERSIONS: (i16, i16) = (18, 0);
 const METADATA: (i16, i16) = (3, 9);
@@ -153,6 +158,11 @@ pub fn read_id(answer: &[u8]) -> Result<Result<Id, i16>, Damaged> {
 pub fn header(read: &mut Cursor<'_>) -> Result<(), Damaged> {
     read.i32()?;
     read.no_tags()
+}
+
+/// How long a broker wants to be left alone, which tells `ms` with its answer.
+pub fn throttle(ms: i32) -> Duration {
+    Duration::from_millis(ms.max(0) as u64).min(THROTTLE_MAX)
 }
 
 /// Errors that pass: somebody else leads the partition, or will soon, or the broker has a bad moment.

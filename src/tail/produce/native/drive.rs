@@ -6,10 +6,9 @@ use super::Native;
 use super::batch::Pile;
 use super::message::{self, Sent, Verdict};
 use super::part::{BACKOFF, Part, pile_of};
-use crate::fetch;
 use crate::protocol::guide::Answer;
 use crate::protocol::link::{Link, Trouble};
-use crate::protocol::message::TopicMap;
+use crate::protocol::message::{TopicMap, throttle};
 use crate::tail::produce::ALL_BROKERS_DOWN;
 
 /// How long a topic may be unknown before its lines are given back: a new one takes a while to be known everywhere.
@@ -212,7 +211,7 @@ impl Native {
             Ok((told, throttle_ms)) => {
                 let road = &mut self.roads[at];
                 road.breaks = 0;
-                road.not_before = now + Duration::from_millis(throttle_ms.max(0) as u64).min(fetch::THROTTLE_MAX);
+                road.not_before = now + throttle(throttle_ms);
                 let mut out = std::mem::take(&mut road.out);
                 for told in told {
                     let is_it = |part: &usize| {
