@@ -237,7 +237,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::batch::tests::{batch, records, sum};
+    use crate::protocol::batch::sum;
+    use crate::protocol::batch::tests::{batch, records};
 
     const DATA: i16 = 0x10;
     const MARK: i16 = 0x30;

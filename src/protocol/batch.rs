@@ -3,12 +3,15 @@
 use super::wire::{Cursor, Damaged};
 
 /// Bytes that a batch's length does not count.
-const BEFORE: usize = 12;
+pub const BEFORE: usize = 12;
 /// Bytes of a batch's head, those included.
 pub const HEAD: usize = 61;
 /// Where the format's number stands: at the same place in every format.
 const MAGIC: usize = 16;
-/// Where the checksum's bytes begin.
+/// The format that is spoken here.
+pub const FORMAT: u8 = 2;
+/// Where the checksum stands, and the bytes that it is of begin.
+const SUM: usize = 17;
 const SUMMED: usize = 21;
 
 /// Why a partition's bytes cannot be read on.
@@ -51,7 +54,7 @@ impl Head {
     /// It is of another format, or cannot be one.
     pub fn read(bytes: &[u8]) -> Result<Option<Head>, BatchError> {
         let Some(offset) = bytes.first_chunk().map(|offset| i64::from_be_bytes(*offset)) else { return Ok(None) };
-        if let Some(magic) = bytes.get(MAGIC).copied().filter(|magic| *magic != 2) {
+        if let Some(magic) = bytes.get(MAGIC).copied().filter(|magic| *magic != FORMAT) {
             return Err(BatchError::Old { offset, magic });
         }
         let Ok((head, length, last)) = Head::parse(&mut Cursor::new(bytes)) else { return Ok(None) };
@@ -157,6 +160,12 @@ impl Head {
     }
 }
 
+/// Makes the checksum of a whole batch right.
+pub fn sum(batch: &mut [u8]) {
+    let sum = crc32c::crc32c(&batch[SUMMED..]);
+    batch[SUM..SUMMED].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// A record as it stands in its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a> {
@@ -197,16 +206,8 @@ fn length(read: &mut Cursor<'_>) -> Result<Option<usize>, Damaged> {
 pub mod tests {
     use proptest::prelude::*;
 
+    use super::super::wire::put_varint;
     use super::*;
-
-    fn varint(to: &mut Vec<u8>, value: i64) {
-        let mut value = (value << 1 ^ value >> 63) as u64;
-        while value >= 0x80 {
-            to.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        to.push(value as u8);
-    }
 
     /// Distance of the offset, key, value.
     pub type Plain<'a> = (i64, Option<&'a [u8]>, Option<&'a [u8]>);
@@ -216,14 +217,14 @@ pub mod tests {
         let mut bytes = Vec::new();
         for (distance, key, value) in all {
             let mut record = vec![0];
-            varint(&mut record, distance * 10);
-            varint(&mut record, *distance);
+            put_varint(distance * 10, &mut record);
+            put_varint(*distance, &mut record);
             for part in [key, value] {
-                varint(&mut record, part.map_or(-1, |part| part.len() as i64));
+                put_varint(part.map_or(-1, |part| part.len() as i64), &mut record);
                 record.extend_from_slice(part.unwrap_or(&[]));
             }
-            varint(&mut record, 0);
-            varint(&mut bytes, record.len() as i64);
+            put_varint(0, &mut record);
+            put_varint(record.len() as i64, &mut bytes);
             bytes.extend_from_slice(&record);
         }
         bytes
@@ -234,7 +235,7 @@ pub mod tests {
         let mut bytes = base.to_be_bytes().to_vec();
         bytes.extend(((HEAD - BEFORE + body.len()) as i32).to_be_bytes());
         bytes.extend(5_i32.to_be_bytes());
-        bytes.extend([2, 0, 0, 0, 0]);
+        bytes.extend([FORMAT, 0, 0, 0, 0]);
         bytes.extend(attributes.to_be_bytes());
         bytes.extend(last.to_be_bytes());
         bytes.extend(1_000_i64.to_be_bytes());
@@ -245,12 +246,6 @@ pub mod tests {
         bytes.extend_from_slice(body);
         sum(&mut bytes);
         bytes
-    }
-
-    /// Makes its checksum right.
-    pub fn sum(batch: &mut [u8]) {
-        let sum = crc32c::crc32c(&batch[SUMMED..]);
-        batch[17..21].copy_from_slice(&sum.to_be_bytes());
     }
 
     fn one() -> Vec<u8> {
@@ -326,7 +321,7 @@ pub mod tests {
                 bytes = one();
                 spoil.iter().for_each(|(at, with)| { let at = at.index(bytes.len()); bytes[at] = *with; });
             } else if bytes.len() > MAGIC {
-                bytes[MAGIC] = 2;
+                bytes[MAGIC] = FORMAT;
             }
             let Ok(Some(head)) = Head::read(&bytes) else { return Ok(()) };
             prop_assert!(head.bytes <= bytes.len() && head.base_offset <= head.last_offset);

@@ -146,6 +146,34 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Seven bits a byte, the lowest first.
+#[inline]
+fn put_uvarint(mut value: u64, to: &mut Vec<u8>) {
+    while value >= 0x80 {
+        to.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
+/// As [`Cursor::varint`] reads it.
+#[inline]
+pub fn put_varint(value: i64, to: &mut Vec<u8>) {
+    put_uvarint(folded(value), to);
+}
+
+/// Bytes that [`put_varint`] writes.
+#[inline]
+pub fn varint_len(value: i64) -> usize {
+    (64 - (folded(value) | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// 0, -1, 1, -2, ... as 0, 1, 2, 3, ...
+#[inline]
+fn folded(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
 /// A request in the making: its length first, known at its end.
 #[derive(Debug, Default)]
 pub struct Frame {
@@ -185,12 +213,8 @@ impl Frame {
         self
     }
 
-    fn uvarint(&mut self, mut value: usize) -> &mut Frame {
-        while value >= 0x80 {
-            self.bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.bytes.push(value as u8);
+    fn uvarint(&mut self, value: usize) -> &mut Frame {
+        put_uvarint(value as u64, &mut self.bytes);
         self
     }
 
@@ -253,6 +277,16 @@ pub mod tests {
         assert_eq!(read(&[0xfe, 0xff, 0xff, 0xff, 0x0f]), Some(i64::from(i32::MAX)));
         assert_eq!(read(&[0xff; 9].iter().copied().chain([1]).collect::<Vec<u8>>()), Some(i64::MIN));
         assert_eq!([read(&[0x80]), read(&[0xff; 11])], [None, None]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_comes_back(value in any::<i64>(), shift in 0..64) {
+            let (value, mut bytes) = (value >> shift, Vec::new());
+            put_varint(value, &mut bytes);
+            prop_assert_eq!(bytes.len(), varint_len(value));
+            prop_assert_eq!(Cursor::new(&bytes).varint(), Ok(value));
+        }
     }
 
     #[test]

@@ -6,18 +6,14 @@
 use libfuzzer_sys::fuzz_target;
 use logmill::fetch::hand::{Hand, Step, Stretch, behind};
 use logmill::fetch::message::{NEEDED, read_fetch};
-use logmill::protocol::batch::Head;
+use logmill::protocol::batch::{Head, sum};
 use logmill::protocol::message::{read_metadata, read_versions};
-
-const CRC_AT: usize = 17;
-const CRC_FROM: usize = 21;
 
 /// Makes the checksums of the batches right.
 fn mend(mut bytes: &mut [u8]) {
     while let Ok(Some(head)) = Head::read(bytes) {
         let (batch, rest) = bytes.split_at_mut(head.bytes);
-        let sum = crc32c::crc32c(&batch[CRC_FROM..]);
-        batch[CRC_AT..CRC_FROM].copy_from_slice(&sum.to_be_bytes());
+        sum(batch);
         bytes = rest;
     }
 }

@@ -4,19 +4,13 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::pack::Packer;
+use crate::protocol::batch::{BEFORE, FORMAT, HEAD, sum};
 use crate::protocol::message::Id;
+use crate::protocol::wire::{put_varint, varint_len};
 use crate::tail::cursor::Mark;
 
-/// Bytes of a batch before its records.
-const HEAD: usize = 61;
-/// Bytes before what its length counts.
-const BEFORE: usize = 12;
-/// The checksum is of everything from here on.
-const SUMMED: usize = 21;
 /// What a record takes beside its key, value and header's value: four numbers of at most ten bytes and some.
 const RECORD_OVERHEAD: usize = 64;
-/// Of the batch; in Kafka's words its magic.
-const FORMAT: u8 = 2;
 
 /// Lines of one chunk that are side by side in one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +141,7 @@ impl Sealed {
         self.bytes[43..51].copy_from_slice(&id.producer.to_be_bytes());
         self.bytes[51..53].copy_from_slice(&id.epoch.to_be_bytes());
         self.bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
-        let sum = crc32c::crc32c(&self.bytes[SUMMED..]);
-        self.bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+        sum(&mut self.bytes);
     }
 }
 
@@ -166,37 +159,22 @@ impl Line<'_> {
             length += varint_len(name.len() as i64) + name.len() + varint_len(value.len() as i64) + value.len();
         }
         to.reserve(length + 10);
-        varint(length as i64, to);
+        put_varint(length as i64, to);
         to.push(0);
-        varint(age_ms, to);
-        varint(number, to);
-        varint(key, to);
+        put_varint(age_ms, to);
+        put_varint(number, to);
+        put_varint(key, to);
         to.extend_from_slice(self.key.unwrap_or_default());
-        varint(value, to);
+        put_varint(value, to);
         to.extend_from_slice(self.value);
-        varint(i64::from(self.header.is_some()), to);
+        put_varint(i64::from(self.header.is_some()), to);
         if let Some((name, value)) = self.header {
             for part in [name, value] {
-                varint(part.len() as i64, to);
+                put_varint(part.len() as i64, to);
                 to.extend_from_slice(part);
             }
         }
     }
-}
-
-/// Seven bits a byte, the lowest first; 0, -1, 1, -2, ...
-fn varint(value: i64, to: &mut Vec<u8>) {
-    let mut value = (value << 1 ^ value >> 63) as u64;
-    while value >= 0x80 {
-        to.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    to.push(value as u8);
-}
-
-fn varint_len(value: i64) -> usize {
-    let value = (value << 1 ^ value >> 63) as u64;
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 #[cfg(test)]
