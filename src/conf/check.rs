@@ -136,11 +136,7 @@ impl<'a> Check<'a> {
 
     /// A native client that is asked for has to know every property of the cluster.
     fn client(&mut self, look: &Look<'_>, cluster: &Cluster) -> Wish {
-        let wish = match look.text("fetch") {
-            "native" => Wish::Only(Client::Native),
-            "librdkafka" => Wish::Only(Client::Librdkafka),
-            _ => Wish::Auto,
-        };
+        let wish = Wish::of(look.text("fetch"));
         if wish == Wish::Only(Client::Native)
             && let Err(unknown) = protocol::Settings::of(cluster)
         {

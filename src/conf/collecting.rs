@@ -11,7 +11,7 @@ use super::look::Look;
 use super::place::Place;
 use super::schema::{COLLECT, ETCD};
 use super::written::{Section, Written};
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::{Cluster, Wish};
 use crate::flow::problem::Problem;
 use crate::tail::etcd::{self, Etcd};
 use crate::tail::lines::Rules;
@@ -58,7 +58,7 @@ impl<'a> Check<'a> {
                 "key" => Partitioner::Key,
                 _ => Partitioner::File,
             },
-            client: (look.text("produce") == "librdkafka").then_some(Client::Librdkafka),
+            client: Wish::of(look.text("produce")),
             compression: look.text("compression").into(),
             positions_topic: look.given("positions_topic").filter(|_| look.flag("exactly_once")).map(String::from),
             max_line_bytes,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::effective::Effective;
-use crate::flow::cluster::{Client, Cluster, Start, Wish};
+use crate::flow::cluster::{Cluster, Start, Wish};
 use crate::flow::name::Rotate;
 use crate::tail::partition::Partitioner;
 use crate::tail::{StartFrom, etcd};
@@ -140,8 +140,7 @@ pub struct Collect {
     pub roots: Vec<PathBuf>,
     pub start_from: StartFrom,
     pub partitioner: Partitioner,
-    /// `None`: what fits.
-    pub client: Option<Client>,
+    pub client: Wish,
     pub compression: String,
     /// The topic of places, where lines go out in transactions.
     pub positions_topic: Option<String>,

@@ -26,7 +26,24 @@ pub enum Wish {
     Only(Client),
 }
 
-/// What fetches from a cluster.
+impl Wish {
+    /// As the configuration writes it; a client's name asks for that one.
+    pub fn of(text: &str) -> Wish {
+        let client = [Client::Native, Client::Librdkafka].into_iter().find(|client| client.name() == text);
+        client.map_or(Wish::Auto, Wish::Only)
+    }
+
+    /// `is_native_fit`: nothing is asked for that the native client cannot do.
+    pub fn client(self, is_native_fit: bool) -> Client {
+        match self {
+            Wish::Only(client) => client,
+            Wish::Auto if is_native_fit => Client::Native,
+            Wish::Auto => Client::Librdkafka,
+        }
+    }
+}
+
+/// What speaks to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Client {

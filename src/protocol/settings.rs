@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::link::Times;
-use crate::flow::cluster::Cluster;
+use crate::flow::cluster::{Cluster, Wish};
 
 /// Bytes of one answer, unless it is set.
 const MAX_BYTES: i32 = 4 << 20;
@@ -67,6 +67,11 @@ impl Settings {
         // A broker may be silent for as long as it was told to wait.
         settings.times.silence_max += Duration::from_millis(settings.limits.wait_ms as u64);
         Ok(settings)
+    }
+
+    /// What the native client does not know of a cluster that another one may serve.
+    pub fn unknown(wish: Wish, cluster: &Cluster) -> Option<Unknown> {
+        Settings::of(cluster).err().filter(|_| wish == Wish::Auto)
     }
 
     fn set(&mut self, key: &str, value: &str, queued: &mut i32) -> Result<(), Unknown> {

@@ -20,16 +20,12 @@ pub struct Choice {
 impl Choice {
     /// Where the native client is not the only one, it has to know every property of the cluster.
     pub fn new(wish: Wish, cluster: &Cluster) -> Choice {
-        let unknown = (wish == Wish::Auto).then(|| protocol::Settings::of(cluster).err()).flatten();
+        let unknown = protocol::Settings::unknown(wish, cluster);
         Choice { wish, reason: unknown.map_or_else(OnceLock::new, |unknown| unknown.to_string().into()) }
     }
 
     pub fn client(&self) -> Client {
-        match self.wish {
-            Wish::Only(client) => client,
-            Wish::Auto if self.reason.get().is_none() => Client::Native,
-            Wish::Auto => Client::Librdkafka,
-        }
+        self.wish.client(self.reason.get().is_none())
     }
 
     /// Why it is not the native client, which was not excluded.

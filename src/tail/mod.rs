@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::{Cluster, Wish};
 use crate::sys::follow::Bell;
 use lease::Lease;
 use partition::Partitioner;
@@ -90,8 +90,7 @@ pub struct Settings {
     pub roots: Vec<PathBuf>,
     pub start_from: StartFrom,
     pub partitioner: Partitioner,
-    /// `None`: the native one where that can do what is asked for.
-    pub client: Option<Client>,
+    pub client: Wish,
     pub compression: String,
     pub max_line_bytes: usize,
     /// A regular expression: a line that matches begins a record of several lines.
@@ -121,7 +120,7 @@ impl Settings {
             roots: Vec::new(),
             start_from: StartFrom::default(),
             partitioner: Partitioner::default(),
-            client: None,
+            client: Wish::Auto,
             compression: "snappy".into(),
             max_line_bytes: 1 << 20,
             multiline_start: None,

@@ -15,7 +15,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::flow::cluster::{Client, Cluster};
+use crate::flow::cluster::{Client, Cluster, Wish};
 use crate::protocol;
 use crate::sys::follow::Bell;
 use crate::sys::socket::Wait;
@@ -158,13 +158,12 @@ pub fn open(settings: &Settings, bell: &Bell, lease: &Arc<Lease>) -> Result<Box<
 
 /// The one that is asked for, or the native one where that can do what is to be done.
 pub fn fitting(settings: &crate::tail::Settings) -> Client {
-    let reason = match protocol::Settings::of(&settings.cluster) {
-        _ if settings.client.is_some() => None,
-        _ if settings.exactly_once.is_some() => Some("transactions are asked for".into()),
-        known => known.err().map(|unknown| unknown.to_string()),
+    let reason = match settings.exactly_once {
+        Some(_) if settings.client == Wish::Auto => Some("transactions are asked for".into()),
+        _ => protocol::Settings::unknown(settings.client, &settings.cluster).map(|unknown| unknown.to_string()),
     };
     if let Some(reason) = &reason {
         log::info!("{}: librdkafka sends the lines, for {reason}", settings.task);
     }
-    settings.client.unwrap_or(if reason.is_some() { Client::Librdkafka } else { Client::Native })
+    settings.client.client(reason.is_none())
 }
