@@ -18,7 +18,7 @@ use super::positions::{Owed, Positions, Remembered};
 use super::produce::{self, ProduceError, Producer, Report};
 use super::{Door, Order, Settings, Totals, Until};
 use crate::flow::backoff::Backoff;
-use crate::flow::cluster::Client;
+use crate::flow::cluster::{Client, Wish};
 use crate::ledger::store::{Store, StoreError};
 use crate::sys::dirs::Dirs;
 use crate::sys::follow::Bell;
@@ -57,7 +57,7 @@ pub enum TailError {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
-    /// Messages that were with librdkafka and not reported at the end.
+    /// Messages that were with the producer and not reported at the end.
     pub unconfirmed: usize,
     /// Names that were not followed, with the reason.
     pub refused: Vec<(PathBuf, String)>,
@@ -277,8 +277,8 @@ impl Station {
             let more = if too_large { smaller.as_str() } else { "" };
             self.say(format!("lines were refused and are sent again: {refused}{more}"));
         }
-        if self.producer.fatal().is_some() {
-            // What the native one cannot do, librdkafka may.
+        if self.producer.is_unfit() && self.settings.client == Wish::Auto {
+            log::warn!("{}: librdkafka sends the lines from now on", self.settings.task);
             self.produce.client = Client::Librdkafka;
         }
         let fatal = self.producer.fatal().map(str::to_owned).or_else(|| too_large.then_some(refused));
@@ -316,7 +316,7 @@ impl Station {
         (too_large, refused)
     }
 
-    /// That brokers are away is said when it begins and when it is over, however often librdkafka tells.
+    /// That brokers are away is said when it begins and when it is over, however often the producer tells.
     fn take_trouble(&mut self, answers: bool) {
         let trouble = self.producer.take_trouble();
         let is_away = matches!(trouble, Some((produce::ALL_BROKERS_DOWN, _))) || self.is_away && !answers;

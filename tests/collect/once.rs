@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Part, kafka, left_out};
+use super::course::SOON;
+use crate::support::{Mock, Part, Running, kafka, left_out};
 
 /// Runs `logmill collect --once PATH TOPIC` against the test's broker.
 fn once(path: &Path, topic: &str, more: &[&str]) -> Output {
@@ -38,6 +39,22 @@ fn a_file_is_sent_once_and_confirmed() {
     let mut wanted = lines;
     wanted.extend([Vec::new(), b"\xff\0 no newline".to_vec()]);
     assert!(*used[0] == wanted, "{} lines came", used[0].len());
+}
+
+#[test]
+fn brokers_that_speak_too_little_get_their_lines_from_librdkafka() {
+    let mock = Mock::start(1, "spoken", 1);
+    mock.produce_is_at_most(8);
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.log");
+    std::fs::write(&path, "1\n2\n").expect("a file");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_logmill"));
+    program.args(["collect", "--brokers", &mock.bootstrap(), "--once"]).arg(&path).arg("spoken");
+    let mut run = Running::start(program, dir.path().join("log"));
+    assert!(run.wait(SOON).success());
+    let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
+    assert!(log.contains("it does not speak Produce version 9, as Kafka 2.8 does"), "{log}");
+    assert!(log.contains("librdkafka sends the lines from now on"), "{log}");
 }
 
 /// To the same partition, in every compression; librdkafka reads what the native client has packed.

@@ -21,4 +21,6 @@ fn a_topic_that_comes_back_smaller_gets_its_lines() {
     let after = || course.lines().iter().filter(|line| *line == "after").count();
     eventually("the lines of every file", SOON, || (after() >= files.len()).then_some(()));
     course.stop();
+    let switch = "librdkafka sends the lines from now on";
+    assert!(!course.log().contains(switch), "the same client can go on: {}", course.log());
 }

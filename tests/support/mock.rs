@@ -24,6 +24,11 @@ impl Mock {
         self.cluster.apiversion(RDKafkaApiKey::Fetch, Some(0), Some(version)).expect("a version");
     }
 
+    /// They take batches in requests of this version and older ones.
+    pub fn produce_is_at_most(&self, version: i16) {
+        self.cluster.apiversion(RDKafkaApiKey::Produce, Some(0), Some(version)).expect("a version");
+    }
+
     pub fn bootstrap(&self) -> String {
         self.cluster.bootstrap_servers()
     }

@@ -136,6 +136,11 @@ pub trait Producer: Transactions + Send {
     /// Why this producer takes nothing any more; a new one must follow it.
     fn fatal(&self) -> Option<&str>;
 
+    /// It is at its end for what it is: another client can serve these brokers.
+    fn is_unfit(&self) -> bool {
+        false
+    }
+
     /// The newest trouble that mends itself, and its number.
     fn take_trouble(&mut self) -> Option<(i32, String)>;
 

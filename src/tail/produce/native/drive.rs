@@ -285,7 +285,9 @@ impl Native {
                 let code = if is_away { ALL_BROKERS_DOWN } else { 0 };
                 self.trouble = Some((code, format!("broker {address}: {reason}")));
             }
-            Trouble::Unfit(reason) => self.fatal = Some(format!("broker {address}: {reason}")),
+            Trouble::Unfit(reason) => {
+                (self.fatal, self.is_unfit) = (Some(format!("broker {address}: {reason}")), true);
+            }
         }
     }
 }

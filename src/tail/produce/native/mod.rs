@@ -56,6 +56,7 @@ pub struct Native {
     answer: Vec<u8>,
     correlation: i32,
     fatal: Option<String>,
+    is_unfit: bool,
     trouble: Option<(i32, String)>,
 }
 
@@ -92,6 +93,7 @@ impl Native {
             answer: Vec::new(),
             correlation: 0,
             fatal: None,
+            is_unfit: false,
             trouble: None,
         })
     }
@@ -196,6 +198,10 @@ impl Producer for Native {
 
     fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
+    }
+
+    fn is_unfit(&self) -> bool {
+        self.is_unfit
     }
 
     fn take_trouble(&mut self) -> Option<(i32, String)> {
