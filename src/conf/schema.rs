@@ -148,8 +148,10 @@ pub static PROCESS: &[Key] = &[
     key("data_dir", Kind::Path, word("data"), Process, "\"data\"").help(
         "Checkpoints, redo rings, parked records and the lock. A local disk, never NFS; one logmill per directory.",
     ),
-    key("cores", Kind::Cores, ALL_CORES, Process, "[0, 1]")
-        .help("Cores that readers and writers are pinned to, in turn. \"auto\": all; nobody is where threads outnumber cores."),
+    key("cores", Kind::Cores, ALL_CORES, Process, "[0, 1]").help(
+        "Cores that readers and writers are pinned to, in turn. \"auto\": all; nobody is where threads outnumber \
+         cores.",
+    ),
     key("stop_timeout", duration(1000, HOUR_MS), millis(30_000), Process, "\"30s\"")
         .help("Longest orderly stop. Past it logmill ends as after a kill: still exact."),
     key("socket", Kind::Path, word("run/logmill.sock"), Process, "\"run/logmill.sock\"")
