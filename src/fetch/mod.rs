@@ -180,7 +180,7 @@ impl Fetch {
             let at = (self.turn + at) % self.lines.len();
             self.ask(at, now);
             match self.lines[at].link.step(now) {
-                Ok(false) => continue,
+                Ok(false) => {}
                 Ok(true) => self.take(at, now),
                 Err(trouble) => self.lose(at, trouble),
             }
