@@ -305,8 +305,8 @@ impl Producer for Librdkafka {
             Some(place) => *place = entry,
             None => self.chunks.push(entry),
         }
-        let topic = &self.topics[topic];
-        let (rkt, known) = (topic.rkt, topic.partitions.load(Ordering::Relaxed));
+        let Topic { rkt, partitions } = &self.topics[topic];
+        let (rkt, known) = (*rkt, partitions.load(Ordering::Relaxed));
         let partition = if known > 0 { (lines.hash % known as u32) as i32 } else { UNASSIGNED };
         let opaque = (u64::from(lines.hash) << 32 | u64::from(chunk)) as *mut c_void;
         let lease = self.lease.clone();
@@ -329,6 +329,8 @@ impl Producer for Librdkafka {
             }
             Err((good, reason)) => (good, reason),
         };
+        // It may have been made anew with fewer partitions: they are counted again.
+        self.topics[topic].partitions.store(0, Ordering::Relaxed);
         self.slabs.release(slab, count - good);
         self.chunks[chunk as usize].held = good;
         self.held += good;
