@@ -191,11 +191,13 @@ impl Field {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Names<T> {
     sorted: Vec<(Name, T)>,
+    /// One bit for each value that the highest bits of the hashes have.
+    marks: u64,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Names<T> {
-        Names { sorted: Vec::new() }
+        Names { sorted: Vec::new(), marks: 0 }
     }
 }
 
@@ -203,22 +205,32 @@ impl<T> FromIterator<(String, T)> for Names<T> {
     fn from_iter<I: IntoIterator<Item = (String, T)>>(pairs: I) -> Names<T> {
         let mut sorted: Vec<_> = pairs.into_iter().map(|(name, value)| (Name::new(&name), value)).collect();
         sorted.sort_by_key(|(name, _)| name.hash);
-        Names { sorted }
+        let marks = sorted.iter().fold(0, |marks, (name, _)| marks | mark(name.hash));
+        Names { sorted, marks }
     }
 }
 
+fn mark(hash: u32) -> u64 {
+    1 << (hash >> 26)
+}
+
 impl<T> Names<T> {
-    pub fn is_empty(&self) -> bool {
-        self.sorted.is_empty()
+    /// False where no name has this hash.
+    #[inline]
+    pub fn may_hold(&self, hash: u32) -> bool {
+        self.marks & mark(hash) != 0
     }
 
     pub fn get(&self, name: &[u8], hash: u32) -> Option<&T> {
+        if !self.may_hold(hash) {
+            return None;
+        }
         let from = self.sorted.partition_point(|(other, _)| other.hash < hash);
         let same_hash = self.sorted[from..].iter().take_while(|(other, _)| other.hash == hash);
         same_hash.map(|(other, value)| (other.text.as_bytes(), value)).find(|(text, _)| *text == name).map(|(_, v)| v)
     }
 
     pub fn contains(&self, name: &[u8]) -> bool {
-        !self.is_empty() && self.get(name, name_hash(name)).is_some()
+        self.get(name, name_hash(name)).is_some()
     }
 }

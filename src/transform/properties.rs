@@ -75,7 +75,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
                 let mut special = shape.special();
                 while from < members.len() {
                     let at = (special.trailing_zeros() as usize).min(members.len());
-                    self.neighbours(shape, from..at);
+                    self.neighbours(shape.run(self.facts.text, from..at), at - from);
                     if let Some(member) = members.get(at) {
                         self.named(member)?;
                     }
@@ -84,13 +84,18 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
                 }
             }
             None => {
-                let as_they_stand = self.entry.event_type.keeps_values() && self.entry.rules.is_empty();
-                for member in members {
-                    if as_they_stand & member.short & member.legal & !self.facts.logs.case_doubt {
-                        self.append(member);
-                    } else {
-                        self.named(member)?;
+                let mut rest = &members[..];
+                while let Some(first) = rest.first() {
+                    let count = self.run_len(rest);
+                    let (run, others) = rest.split_at(count.max(1));
+                    match run.last() {
+                        Some(last) if count > 0 => {
+                            let text = &self.facts.text[first.name_at as usize - 1..last.end as usize];
+                            self.neighbours(text, count);
+                        }
+                        _ => self.named(first)?,
                     }
+                    rest = others;
                 }
             }
         }
@@ -110,17 +115,33 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         Ok(())
     }
 
-    /// Members that a shape knows to be copied as they stand.
-    fn neighbours(&mut self, shape: &Shape, members: std::ops::Range<usize>) {
-        if members.is_empty() {
+    /// How many of these members, from the first on, are copied as they stand, all in one stretch.
+    fn run_len(&self, members: &[Member]) -> usize {
+        if !self.entry.event_type.keeps_values() || self.facts.logs.case_doubt {
+            return 0;
+        }
+        let rules = &self.entry.rules;
+        let mut end = None;
+        let goes_on = |member: &&Member| {
+            // Between a value and the next name's quote one byte has room for the comma alone.
+            let is_next = end.is_none_or(|end| end + 2 == member.name_at);
+            end = Some(member.end);
+            is_next & member.short & member.legal & !rules.may_hold(member.hash)
+        };
+        members.iter().take_while(goes_on).count()
+    }
+
+    /// Some members that are copied as they stand.
+    fn neighbours(&mut self, members: &[u8], count: usize) {
+        if count == 0 {
             return;
         }
         self.copy_run();
         if self.count > 0 {
             self.out.put(b",");
         }
-        self.count += members.len();
-        self.out.put(shape.run(self.facts.text, members));
+        self.count += count;
+        self.out.put(members);
     }
 
     /// A member, unless the settings leave it out or put a key in its place.
@@ -128,8 +149,7 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     fn named(&mut self, member: &Member) -> Result<(), Parked> {
         let Facts { text, logs, .. } = self.facts;
         let name = logs.name(text, member);
-        let rule = if self.entry.rules.is_empty() { None } else { self.entry.rules.get(name, member.hash) };
-        let rule = rule.copied().unwrap_or_default();
+        let rule = self.entry.rules.get(name, member.hash).copied().unwrap_or_default();
         if rule.exclude {
             return Ok(());
         }
