@@ -4,7 +4,7 @@ use super::entry::Name;
 use super::lookup::{Facts, Scratch, Value};
 use super::members::{Kind, Member, Members, name_hash};
 use super::program::{ChosenNames, Program, Project};
-use super::scanner_wide::Width;
+use super::scanner_index::Index;
 use super::{
     BOM, DEPTH_MAX, ID_CHARACTERS_MAX, Options, Parked, UnknownLog, is_longer, json_text, names, parked, scanner,
 };
@@ -52,14 +52,14 @@ impl Reading {
     pub fn read<'a>(
         &'a mut self,
         options: &Options,
-        width: Option<Width>,
+        index: Option<&mut Index>,
         program: &'a Program,
         record: &'a Record<'a>,
         piece: &'a [u8],
         scratch: &mut Scratch,
     ) -> Result<Option<(Facts<'a>, Heading<'a>)>, Parked> {
         let Reading { headers, logs, log_name, names, log_name_key, app_id_key } = self;
-        let (text, logs_kind) = check_text(piece, headers, logs, width)?;
+        let (text, logs_kind) = check_text(piece, headers, logs, index)?;
         let facts = Facts { record, text, headers, logs };
         let log_name = read_log_name(&facts, log_name_key, log_name)?;
         let place = read_project(&facts, app_id_key, program, scratch)?;
@@ -95,14 +95,15 @@ fn check_text<'a>(
     piece: &'a [u8],
     headers: &mut Members,
     logs: &mut Members,
-    width: Option<Width>,
+    mut index: Option<&mut Index>,
 ) -> Result<(&'a [u8], Option<Kind>), Parked> {
-    if simdutf8::basic::from_utf8(piece).is_err() {
+    let text = piece.strip_prefix(BOM).unwrap_or(piece);
+    let ascii = index.as_mut().is_some_and(|index| index.start(text));
+    if !ascii && simdutf8::basic::from_utf8(text).is_err() {
         let at = std::str::from_utf8(piece).map_or_else(|error| error.valid_up_to(), str::len);
         return parked(Code::E04_UTF8, format!("byte {at} is not UTF-8"));
     }
-    let text = piece.strip_prefix(BOM).unwrap_or(piece);
-    let scan = match scanner::scan(text, headers, logs, width) {
+    let scan = match scanner::scan(text, headers, logs, index) {
         Ok(scan) => scan,
         Err(fault) => return parked(Code::E05_JSON, format!("byte {}: {}", fault.at, fault.what)),
     };

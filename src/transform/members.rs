@@ -60,7 +60,6 @@ pub struct Members {
     pub list: Vec<Member>,
     /// Names that had escapes or are known beforehand, one after the other.
     decoded: Vec<u8>,
-    /// Where a hash stands, by its lowest bits.
     table: Table,
     /// Two names may be equal but for case.
     pub case_doubt: bool,
@@ -68,7 +67,8 @@ pub struct Members {
 
 /// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
 const SEARCHED_MEMBERS_MAX: usize = 128;
-/// A member's number from 1 on for each place, 0 for none.
+/// Where a hash stands, from the place of its lowest bits on up to an empty place: a member's number from 1 on, 0 for
+/// none.
 #[derive(Debug, Clone, Copy)]
 struct Table([u8; PLACES]);
 
@@ -78,14 +78,25 @@ impl Default for Table {
     }
 }
 
+impl Table {
+    #[inline(always)]
+    fn at(&self, place: usize) -> Option<usize> {
+        usize::from(self.0[place]).checked_sub(1)
+    }
+}
+
+/// Four times as many as are searched.
 const PLACES: usize = 512;
-/// Several members share the place.
-const SHARED: u8 = u8::MAX;
+/// The highest bits of a hash are the best: they say the place.
+const PLACE_SHIFT: u32 = 32 - PLACES.ilog2();
 /// Space for more is given back before the next object.
 const KEPT_MEMBERS_MAX: usize = 4096;
 
 impl Members {
     pub fn clear(&mut self) {
+        if self.list.is_empty() {
+            return;
+        }
         self.list.clear();
         self.decoded.clear();
         if self.list.capacity() > KEPT_MEMBERS_MAX {
@@ -112,10 +123,16 @@ impl Members {
     #[inline]
     pub fn place(&self, text: &[u8], name: &[u8], hash: u32) -> Option<usize> {
         let is_it = |member: &Member| member.hash == hash && same(self.name(text, member), name);
-        match self.table.0[hash as usize % PLACES] {
-            0 => None,
-            SHARED => self.list.iter().position(is_it),
-            number => Some(usize::from(number) - 1).filter(|place| is_it(&self.list[*place])),
+        if self.list.len() > SEARCHED_MEMBERS_MAX {
+            return self.list.iter().position(is_it);
+        }
+        let mut place = (hash >> PLACE_SHIFT) as usize;
+        loop {
+            let number = self.table.at(place)?;
+            if is_it(&self.list[number]) {
+                return Some(number);
+            }
+            place = (place + 1) % PLACES;
         }
     }
 
@@ -136,13 +153,20 @@ impl Members {
     /// The same for a name without escapes, whose hash and legality are known.
     #[inline]
     pub fn push_judged(&mut self, text: &[u8], member: Member) {
-        let place = &mut self.table.0[member.hash as usize % PLACES];
-        let number = u8::try_from(self.list.len() + 1).unwrap_or(SHARED);
-        *place = if *place == 0 { number } else { SHARED };
-        if *place == SHARED && self.list.len() < SEARCHED_MEMBERS_MAX && self.replaced(text, &member) {
+        let hash = member.hash;
+        self.list.push(member);
+        let number = self.list.len();
+        if number > SEARCHED_MEMBERS_MAX {
             return;
         }
-        self.list.push(member);
+        let mut place = (hash >> PLACE_SHIFT) as usize;
+        while let Some(other) = self.table.at(place) {
+            if self.list[other].hash == hash && self.meet(text, other) {
+                return;
+            }
+            place = (place + 1) % PLACES;
+        }
+        self.table.0[place] = number as u8;
     }
 
     /// The same names at the same places, for texts that will have them too.
@@ -159,25 +183,24 @@ impl Members {
 
     /// Ends the object.
     pub fn finish(&mut self, text: &[u8]) {
-        if self.list.len() >= SEARCHED_MEMBERS_MAX {
+        if self.list.len() > SEARCHED_MEMBERS_MAX {
             self.case_doubt = true;
             self.drop_duplicates(text);
         }
     }
 
+    /// The last member has the hash of an earlier one: true if it was its duplicate, and is gone.
     #[cold]
-    fn replaced(&mut self, text: &[u8], member: &Member) -> bool {
-        for i in 0..self.list.len() {
-            if self.list[i].hash != member.hash {
-                continue;
-            }
-            if self.name(text, &self.list[i]) == self.name(text, member) {
-                self.list[i].take_value(member);
-                return true;
-            }
+    fn meet(&mut self, text: &[u8], first: usize) -> bool {
+        let Some(last) = self.list.last().copied() else { return false };
+        let replaces = self.name(text, &self.list[first]) == self.name(text, &last);
+        if replaces {
+            self.list[first].take_value(&last);
+            self.list.pop();
+        } else {
             self.case_doubt = true;
         }
-        false
+        replaces
     }
 
     #[cold]
@@ -203,7 +226,14 @@ impl Members {
             !lost[i - 1]
         });
         // Their numbers are others now.
-        self.table.0.iter_mut().filter(|number| **number != 0).for_each(|number| *number = SHARED);
+        self.table = Table::default();
+        for (i, member) in self.list.iter().enumerate().take(SEARCHED_MEMBERS_MAX) {
+            let mut place = (member.hash >> PLACE_SHIFT) as usize;
+            while self.table.at(place).is_some() {
+                place = (place + 1) % PLACES;
+            }
+            self.table.0[place] = i as u8 + 1;
+        }
     }
 }
 
@@ -250,5 +280,5 @@ pub fn hash_of(first: u64, last: u64, len: usize) -> u32 {
     const LOWER: u64 = 0x2020_2020_2020_2020;
     let mixed = (first | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         ^ ((last | LOWER).rotate_left(29) ^ len as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-    (mixed ^ (mixed >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_shr(32) as u32
+    (mixed >> 32) as u32
 }

@@ -20,6 +20,10 @@ mod program;
 mod properties;
 mod remarks;
 mod scanner;
+mod scanner_index;
+#[cfg(test)]
+mod scanner_index_tests;
+mod scanner_lanes;
 #[cfg(test)]
 mod scanner_tests;
 mod scanner_wide;
@@ -47,7 +51,8 @@ use heading::{Heading, Reading};
 use lookup::{Facts, Scratch, Value};
 use plan::Plan;
 use program::{Chosen, ChosenNames, Project};
-use scanner_wide::Width;
+use scanner_index::Index;
+use scanner_lanes::Width;
 use shape::{Shape, Shapes};
 
 /// Why a record is parked: the stable code, and a sentence for the operator.
@@ -83,7 +88,7 @@ const KEPT_BYTES_MAX: usize = 1 << 16;
 pub struct Transformer {
     options: Options,
     /// `None`: every byte is looked at alone.
-    width: Option<Width>,
+    index: Option<Index>,
     /// `None`: every record is read in the general way.
     shapes: Option<Shapes>,
     scratch: Scratch,
@@ -134,7 +139,7 @@ impl Transformer {
         };
         Transformer {
             options,
-            width,
+            index: width.map(Index::new),
             shapes: width.map(Shapes::new),
             scratch: Scratch::default(),
             reading: Reading::default(),
@@ -167,7 +172,7 @@ impl Transformer {
         k: u32,
         now_ms: i64,
     ) -> Result<Option<Ready<'a>>, Parked> {
-        let Transformer { options, width, shapes, scratch, reading } = self;
+        let Transformer { options, index, shapes, scratch, reading } = self;
         scratch.made.clear();
         scratch.made.shrink_to(KEPT_BYTES_MAX);
         let text = piece.strip_prefix(BOM).unwrap_or(piece);
@@ -179,7 +184,7 @@ impl Transformer {
                 (facts, shape.heading(), Some(shape))
             }
             (shapes, place) => {
-                let read = reading.read(options, *width, program, record, piece, scratch)?;
+                let read = reading.read(options, index.as_mut(), program, record, piece, scratch)?;
                 let Some((facts, heading)) = read else { return Ok(None) };
                 if let (Some(shapes), Some(Err(place))) = (shapes, place) {
                     shapes.learn(place, program, &facts, &heading);

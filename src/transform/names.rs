@@ -77,10 +77,13 @@ pub fn class(name: &[u8]) -> NameClass {
     }
 }
 
+/// Characters of a name.
+pub const LEN_MAX: usize = 50;
+
 /// `^[A-Za-z][A-Za-z0-9_]{0,49}$`
 #[inline]
 pub fn is_legal(name: &[u8]) -> bool {
-    if name.len() > 50 || !name.first().is_some_and(u8::is_ascii_alphabetic) {
+    if name.len() > LEN_MAX || !name.first().is_some_and(u8::is_ascii_alphabetic) {
         return false;
     }
     // The last eight bytes overlap those before.

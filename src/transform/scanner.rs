@@ -5,7 +5,7 @@
 use super::decimal;
 use super::json_text::{self, next_special};
 use super::members::{Kind, Member, Members};
-use super::scanner_wide::Width;
+use super::scanner_index::Index;
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub struct Token {
 /// Checks the whole text. If the root is an object, `headers` and `logs` are filled from its members of these names
 /// (the last one counts) where those are objects.
 ///
-/// `width` makes it faster.
-pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members, width: Option<Width>) -> Result<Scan, Fault> {
-    let mut scanner = Scanner { text, deepest: 0, width };
+/// An `index` of the text makes it faster.
+pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members, index: Option<&mut Index>) -> Result<Scan, Fault> {
+    let mut scanner = Scanner { text, deepest: 0, index };
     headers.clear();
     logs.clear();
     let at = scanner.blank(0);
@@ -59,31 +59,31 @@ pub fn scan(text: &[u8], headers: &mut Members, logs: &mut Members, width: Optio
 
 /// The members of the object that begins at `at`; where it ends.
 pub fn members(text: &[u8], at: usize, into: &mut Members) -> Result<usize, Fault> {
-    Scanner { text, deepest: 0, width: None }.members(at, 1, into)
+    Scanner { text, deepest: 0, index: None }.members(at, 1, into)
 }
 
 /// The value at `at`, white space before it skipped, and where it begins.
 pub fn value(text: &[u8], at: usize) -> Result<(usize, Token), Fault> {
-    let mut scanner = Scanner { text, deepest: 0, width: None };
+    let mut scanner = Scanner { text, deepest: 0, index: None };
     let at = scanner.blank(at);
     scanner.value(at, 0).map(|token| (at, token))
 }
 
 /// The value that begins right at `at`; `None` if it is not legal or has more than `levels` of objects and lists.
 pub fn value_at(text: &[u8], at: usize, levels: usize) -> Option<Token> {
-    let mut scanner = Scanner { text, deepest: 0, width: None };
+    let mut scanner = Scanner { text, deepest: 0, index: None };
     scanner.value(at, 0).ok().filter(|_| scanner.deepest <= levels)
 }
 
 /// The first byte at or after `at` that is no white space.
 pub fn blank(text: &[u8], at: usize) -> usize {
-    Scanner { text, deepest: 0, width: None }.blank(at)
+    Scanner { text, deepest: 0, index: None }.blank(at)
 }
 
 struct Scanner<'t> {
     text: &'t [u8],
     deepest: usize,
-    width: Option<Width>,
+    index: Option<&'t mut Index>,
 }
 
 impl Scanner<'_> {
@@ -137,8 +137,13 @@ impl Scanner<'_> {
             return Ok(at + 1);
         }
         loop {
-            if let Some(width) = self.width {
-                at = self.blank(width.members(self.text, at, into));
+            if let Some(index) = &mut self.index {
+                let (next, closed) = index.members(self.text, at, into);
+                if closed {
+                    into.finish(self.text);
+                    return Ok(next);
+                }
+                at = self.blank(next);
             }
             let (name_at, name_end, escaped, value_at) = self.name(at)?;
             let Token { kind, end } = self.value(value_at, depth)?;

@@ -13,7 +13,8 @@ use super::members::{Member, Members, name_hash, same};
 use super::names::{self, NameClass};
 use super::plan::Plan;
 use super::program::{ChosenNames, Program, Stamp};
-use super::scanner_wide::{Chunk, Width};
+use super::scanner_lanes::Width;
+use super::scanner_wide::{Chunk, fill};
 
 /// Log names told apart; those that share a place share its shapes.
 const PLACES: usize = 128;
@@ -202,7 +203,7 @@ impl Shape {
         let parts = if self.headers_first { [headers, logs] } else { [logs, headers] };
         let mut at = 0;
         for part in parts {
-            let Some(filled) = width.fill(text, at, &part.chunks, &mut part.members.list) else { return false };
+            let Some(filled) = fill(width, text, at, &part.chunks, &mut part.members.list) else { return false };
             (at, part.odd) = (filled.end, filled.odd);
         }
         let headers = &self.headers.members.list;
