@@ -186,7 +186,7 @@ impl Transformer {
             (shapes, place) => {
                 let read = reading.read(options, index.as_mut(), program, record, piece, scratch)?;
                 let Some((facts, heading)) = read else { return Ok(None) };
-                if let (Some(shapes), Some(Err(place))) = (shapes, place) {
+                if let (Some(shapes), Some(Err(Some(place)))) = (shapes, place) {
                     shapes.learn(place, program, &facts, &heading);
                 }
                 (facts, heading, None)

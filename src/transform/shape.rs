@@ -25,6 +25,9 @@ const MEMBERS_MAX: usize = 128;
 const LITERAL_BYTES_MAX: usize = 4096;
 /// Where a record's log name is looked for.
 const NAME_WITHIN: usize = 256;
+/// After so many records in a row that fitted no shape, one in `TRIED` is tried: the others cannot fit at a price.
+const PATIENCE: u32 = 32;
+const TRIED: u32 = 16;
 /// A shape is learnt once in 2 to the power of this at least.
 pub const BARREN_MAX: u32 = 10;
 
@@ -74,6 +77,8 @@ pub struct Shapes {
 struct Place {
     shapes: Vec<Shape>,
     last: usize,
+    /// Records since one fitted.
+    in_vain: u32,
     /// Records since a shape was learnt that fitted none.
     misses: u32,
     /// Shapes learnt since one proved useful.
@@ -86,14 +91,19 @@ impl Shapes {
         Shapes { width, places, stamp: Stamp::default(), name_at: 0, clock: 0 }
     }
 
-    /// The shape that the record fits; its members then stand at their places in `text`.
-    pub fn find(&mut self, program: &Program, text: &[u8]) -> Result<(usize, usize), usize> {
+    /// The shape that the record fits; its members then stand at their places in `text`. Else where its shape may be
+    /// learnt, if it was held against those that are known.
+    pub fn find(&mut self, program: &Program, text: &[u8]) -> Result<(usize, usize), Option<usize>> {
         if self.stamp != program.stamp {
             self.places.iter_mut().for_each(|place| *place = Place::default());
             self.stamp = program.stamp;
         }
         let at = self.place(text);
         let place = &mut self.places[at];
+        place.in_vain = place.in_vain.wrapping_add(1);
+        if place.in_vain > PATIENCE && !place.in_vain.is_multiple_of(TRIED) {
+            return Err(None);
+        }
         let count = place.shapes.len();
         for i in (place.last..count).chain(0..place.last.min(count)) {
             if place.shapes[i].fit(self.width, text) {
@@ -101,11 +111,11 @@ impl Shapes {
                 if place.shapes[i].used == 0 {
                     place.barren = 0;
                 }
-                (place.shapes[i].used, place.last) = (self.clock, i);
+                (place.shapes[i].used, place.last, place.in_vain) = (self.clock, i, 0);
                 return Ok((at, i));
             }
         }
-        Err(at)
+        Err(Some(at))
     }
 
     pub fn get(&self, (place, shape): (usize, usize)) -> &Shape {
