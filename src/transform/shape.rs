@@ -39,8 +39,9 @@ pub struct Shape {
     headers_first: bool,
     /// From the last value to the end.
     tail: Vec<u8>,
-    /// Which members of `headers` name the log and the project, and how they are written.
-    named: [(usize, Vec<u8>); 2],
+    /// Which members of `headers` name the log and the project, and how they are written. None where that is all that
+    /// stands in `headers`, and first of all: then it is a part of the first literal of `logs`.
+    named: Vec<(usize, Vec<u8>)>,
     project: usize,
     entry: usize,
     log_name: String,
@@ -181,7 +182,11 @@ impl Shape {
         };
         let headers_first = headers.list.first()?.at < logs.list.first()?.at;
         let mut from = 0;
-        let (headers, logs) = if headers_first {
+        let mut named = vec![named("log_name")?, named("app_id")?];
+        let (headers, logs) = if headers_first && headers.list.len() == named.len() {
+            named.clear();
+            (Part { chunks: Vec::new(), members: headers.known(text), odd: 0 }, Part::of(text, &mut from, logs)?)
+        } else if headers_first {
             let headers = Part::of(text, &mut from, headers)?;
             (headers, Part::of(text, &mut from, logs)?)
         } else {
@@ -195,7 +200,7 @@ impl Shape {
             headers,
             headers_first,
             tail: text[from..].to_vec(),
-            named: [named("log_name")?, named("app_id")?],
+            named,
             project: heading.project,
             entry: heading.entry,
             log_name: heading.log_name.to_string(),
@@ -212,7 +217,7 @@ impl Shape {
         let Shape { headers, logs, .. } = self;
         let parts = if self.headers_first { [headers, logs] } else { [logs, headers] };
         let mut at = 0;
-        for part in parts {
+        for part in parts.into_iter().filter(|part| !part.chunks.is_empty()) {
             let Some(filled) = fill(width, text, at, &part.chunks, &mut part.members.list) else { return false };
             (at, part.odd) = (filled.end, filled.odd);
         }
