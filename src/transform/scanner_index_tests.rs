@@ -130,7 +130,7 @@ fn members_are_found_at_every_place() {
         for before in (0..200).chain(3800..4100) {
             let pad = |nth: usize| "x".repeat((before + nth) / 3);
             let text = format!(
-                r#"{{"headers":{{"h":"{}","p":"{}","q":"{}","n":-15,"m":16}},"logs":{{"b":"","c":"{{,","d":0,"e":"f"}}}}"#,
+                r#"{{"headers":{{"h":"{}","p":"{}","q":"{}","n":-15,"m":16}},"logs":{{"b":"","c":"{{,","d":0}}}}"#,
                 pad(0),
                 pad(1),
                 pad(2),
