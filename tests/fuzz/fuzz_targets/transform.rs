@@ -49,8 +49,8 @@ impl Pair {
         };
         let files = [Files::new(
             "24",
-            include_str!("../../tests/golden/mthinkingdata:metadata.24.json"),
-            include_str!("../../tests/golden/mthinkingdata:filter.24.json"),
+            include_str!("../../golden/mthinkingdata:metadata.24.json"),
+            include_str!("../../golden/mthinkingdata:filter.24.json"),
         )];
         Pair {
             projects: files.iter().map(Files::project).collect(),
