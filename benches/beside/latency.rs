@@ -94,11 +94,8 @@ fn send(broker: &Broker, topic: &str, per_second: u64, seconds: u64, begin: Inst
 fn of_file(out: &Path, lines: u64, begin: Instant, longest: Duration) -> Result<Waited, Fault> {
     let (mut waited, mut rest) = (Waited::default(), Vec::new());
     let mut file = None;
-    while waited.seen < lines {
+    while waited.is_short_of(lines, begin, longest)? {
         std::thread::sleep(LOOK);
-        if begin.elapsed() > longest {
-            return Err(format!("{} of {lines} lines have come", waited.seen).into());
-        }
         let Some(file) = &mut file else {
             // The program's own files in there have hidden names.
             let mut entries = fs::read_dir(out)?.flatten();

@@ -19,7 +19,7 @@ const SENT: &[u8] = b"\"sent_us\":";
 /// What was seen of them.
 #[derive(Default)]
 pub struct Waited {
-    pub seen: u64,
+    seen: u64,
     /// Microseconds, of each that counts.
     times: Vec<u64>,
 }
@@ -35,6 +35,17 @@ impl Waited {
         Ok(())
     }
 
+    /// More are to come.
+    ///
+    /// # Errors
+    /// They have not come within `longest` after `begin`.
+    pub fn is_short_of(&self, lines: u64, begin: Instant, longest: Duration) -> Result<bool, Fault> {
+        if self.seen < lines && begin.elapsed() > longest {
+            return Err(format!("{} of {lines} lines have come", self.seen).into());
+        }
+        Ok(self.seen < lines)
+    }
+
     /// As a consumer sees the topic's records, until so many have come.
     pub fn of_topic(
         broker: &Broker,
@@ -47,10 +58,7 @@ impl Waited {
         let places: Vec<_> = (0..partitions).map(|partition| From { topic, partition, offset: 0, epoch: -1 }).collect();
         fetch.assign(&places)?;
         let mut waited = Waited::default();
-        while waited.seen < lines {
-            if begin.elapsed() > longest {
-                return Err(format!("{} of {lines} lines have come", waited.seen).into());
-            }
+        while waited.is_short_of(lines, begin, longest)? {
             let mut batch = fetch.next_batch(Duration::from_millis(100));
             let now = begin.elapsed();
             while let Some(item) = batch.next_item() {
