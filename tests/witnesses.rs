@@ -56,6 +56,12 @@ fn the_tailer_finds_every_misdeed() {
         let tailer = Tailer::follow(place.path());
         eventually("the file is read", SOON, || (tailer.bytes() == 8).then_some(()));
         misdeed(&file);
+        for _ in 0..2 {
+            // A round that sees the misdeed, and one that has seen it before.
+            let read = tailer.bytes();
+            append(&place.path().join("log_2"), b"\n");
+            eventually("a round is over", SOON, || (tailer.bytes() > read).then_some(()));
+        }
         let seen = tailer.finish();
         assert_eq!(seen.findings, expected(file), "{what}");
     }

@@ -181,12 +181,13 @@ fn read_on(path: &Path, file: &mut Followed, buffer: &mut [u8], findings: &mut V
             count => file.content.extend_from_slice(&buffer[..count]),
         }
     }
-    // A length once read is a length the file has had, even if fstat came too early to see it.
-    file.length = now.len().max(file.content.len() as u64);
+    let grown = file.content.len() - before;
+    // A length just read is a length the file has had, even if fstat came too early to see it.
+    file.length = if grown > 0 { file.content.len() as u64 } else { now.len() };
     if file.gone && now.mode() & 0o222 == 0 {
         file.file = None;
     }
-    file.content.len() - before
+    grown
 }
 
 fn judge_end(path: &Path, file: &Followed) -> Vec<Finding> {
