@@ -21,10 +21,13 @@ pub fn is_integer(number: &[u8]) -> bool {
 #[inline]
 pub fn is_digits(text: &[u8]) -> bool {
     let eight = |bytes: &[u8; 8]| other_marks(u64::from_le_bytes(*bytes)) == 0;
-    // The last eight bytes overlap those before.
-    match text.last_chunk::<8>() {
-        Some(last) => eight(last) && text.as_chunks::<8>().0.iter().all(eight),
-        None => text.iter().all(u8::is_ascii_digit),
+    // The last bytes overlap those before.
+    if let Some(last) = text.last_chunk::<8>() {
+        eight(last) && text.as_chunks::<8>().0.iter().all(eight)
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        other_marks(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32) == 0
+    } else {
+        text.iter().all(u8::is_ascii_digit)
     }
 }
 
@@ -65,6 +68,7 @@ pub fn is_out_of_range(number: &[u8]) -> bool {
 }
 
 /// True for two JSON numbers of the same value.
+#[inline]
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     // A whole number of no sign is written in one way only.
     same(a, b) || !(is_digits(a) && is_digits(b)) && compare(a, b) == Ordering::Equal

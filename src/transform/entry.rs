@@ -221,6 +221,14 @@ impl<T> Names<T> {
         self.marks & mark(hash) != 0
     }
 
+    /// One bit for each of the first 128 hashes that a name may have.
+    pub fn may_hold_of(&self, hashes: impl Iterator<Item = u32>) -> u128 {
+        if self.marks == 0 {
+            return 0;
+        }
+        hashes.take(128).enumerate().fold(0, |bits, (i, hash)| bits | u128::from(self.may_hold(hash)) << i)
+    }
+
     pub fn get(&self, name: &[u8], hash: u32) -> Option<&T> {
         if !self.may_hold(hash) {
             return None;

@@ -79,6 +79,7 @@ impl DropRule {
 }
 
 impl Condition {
+    #[inline]
     fn holds(&self, known: Known, facts: &Facts<'_>, scratch: &mut Scratch) -> bool {
         // What a condition decodes is used at once: the next one may have the space again.
         let made = scratch.made.len();
@@ -91,6 +92,7 @@ impl Condition {
 }
 
 impl Test {
+    #[inline]
     fn holds(&self, value: &Value<'_>, scratch: &Scratch) -> bool {
         if value.is_missing() {
             return matches!(self, Test::Missing);
@@ -107,6 +109,7 @@ impl Test {
 }
 
 impl Literal {
+    #[inline]
     fn equals(&self, value: &Value<'_>, scratch: &Scratch) -> bool {
         match self {
             Literal::Bool(literal) => *value == Value::Bool(*literal),

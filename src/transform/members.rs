@@ -33,8 +33,6 @@ pub struct Member {
     /// [`name_hash`] of the decoded name.
     pub hash: u32,
     pub kind: Kind,
-    /// A string without escapes or a whole number, so short that it has no remark; name and colon stand before it.
-    pub short: bool,
     /// The decoded name is [`names::is_legal`].
     pub legal: bool,
     /// The name's place is in [`Members::decoded`], not in the text.
@@ -50,7 +48,7 @@ impl Member {
 
     /// The value of a later member of the same name counts.
     fn take_value(&mut self, later: &Member) {
-        (self.at, self.end, self.kind, self.short) = (later.at, later.end, later.kind, false);
+        (self.at, self.end, self.kind) = (later.at, later.end, later.kind);
     }
 }
 
@@ -63,6 +61,10 @@ pub struct Members {
     table: Table,
     /// Two names may be equal but for case.
     pub case_doubt: bool,
+    /// One bit each for the first 128: 0 where the member can be copied in one run with its neighbours, because its
+    /// name is legal, its value a string without escapes or a whole number, so short that it has no remark, and nothing
+    /// else stands between its name, its value and the one before. None can where there is `case_doubt`.
+    pub odd: u128,
 }
 
 /// Objects with more members than this are freed of duplicates by sorting, so that no input takes quadratic time.
@@ -105,6 +107,7 @@ impl Members {
         }
         self.table = Table::default();
         self.case_doubt = false;
+        self.odd = 0;
     }
 
     /// The decoded name.
@@ -147,13 +150,16 @@ impl Members {
         }
         let name = self.name(text, &member);
         (member.hash, member.legal) = (name_hash(name), names::is_legal(name));
-        self.push_judged(text, member);
+        self.push_judged(text, member, true);
     }
 
-    /// The same for a name without escapes, whose hash and legality are known.
+    /// The same for a name without escapes, whose hash and legality are known; `odd` as in [`Members::odd`].
     #[inline]
-    pub fn push_judged(&mut self, text: &[u8], member: Member) {
+    pub fn push_judged(&mut self, text: &[u8], member: Member, odd: bool) {
         let hash = member.hash;
+        if odd {
+            self.odd |= bit(self.list.len());
+        }
         self.list.push(member);
         let number = self.list.len();
         if number > SEARCHED_MEMBERS_MAX {
@@ -181,10 +187,19 @@ impl Members {
         known
     }
 
+    /// The text of some neighbours that are not odd, from the first name's quote to the end of the last value.
+    #[inline]
+    pub fn run<'t>(&self, text: &'t [u8], members: std::ops::Range<usize>) -> &'t [u8] {
+        let list = &self.list[members];
+        let (Some(first), Some(last)) = (list.first(), list.last()) else { return b"" };
+        // A quote, the name, a quote and a colon.
+        &text[first.at as usize - (first.name_end - first.name_at) as usize - 3..last.end as usize]
+    }
+
     /// Ends the object.
     pub fn finish(&mut self, text: &[u8]) {
         if self.list.len() > SEARCHED_MEMBERS_MAX {
-            self.case_doubt = true;
+            (self.case_doubt, self.odd) = (true, u128::MAX);
             self.drop_duplicates(text);
         }
     }
@@ -197,8 +212,10 @@ impl Members {
         if replaces {
             self.list[first].take_value(&last);
             self.list.pop();
+            // The next one does not stand behind its neighbour in the list.
+            self.odd |= bit(first) | bit(self.list.len());
         } else {
-            self.case_doubt = true;
+            (self.case_doubt, self.odd) = (true, u128::MAX);
         }
         replaces
     }
@@ -235,6 +252,12 @@ impl Members {
             self.table.0[place] = i as u8 + 1;
         }
     }
+}
+
+/// None beyond the 128th.
+#[inline]
+fn bit(place: usize) -> u128 {
+    1u128.checked_shl(place as u32).unwrap_or(0)
 }
 
 /// Equality without a call for the usual short stretches.

@@ -68,36 +68,19 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     }
 
     fn all(&mut self) -> Result<(), Parked> {
-        let members = &self.facts.logs.list;
-        match self.shape {
-            Some(shape) => {
-                let mut from = 0;
-                let mut special = shape.special();
-                while from < members.len() {
-                    let at = (special.trailing_zeros() as usize).min(members.len());
-                    self.neighbours(shape.run(self.facts.text, from..at), at - from);
-                    if let Some(member) = members.get(at) {
-                        self.named(member)?;
-                    }
-                    from = at + 1;
-                    special &= special.wrapping_sub(1);
-                }
+        let Facts { text, logs, .. } = self.facts;
+        let count = logs.list.len();
+        let mut special = self.special();
+        let mut from = 0;
+        while from < count {
+            // Behind those that have bits all are special.
+            let at = (special.trailing_zeros() as usize).clamp(from, count);
+            self.neighbours(logs.run(text, from..at), at - from);
+            if let Some(member) = logs.list.get(at) {
+                self.named(member)?;
             }
-            None => {
-                let mut rest = &members[..];
-                while let Some(first) = rest.first() {
-                    let count = self.run_len(rest);
-                    let (run, others) = rest.split_at(count.max(1));
-                    match run.last() {
-                        Some(last) if count > 0 => {
-                            let text = &self.facts.text[first.name_at as usize - 1..last.end as usize];
-                            self.neighbours(text, count);
-                        }
-                        _ => self.named(first)?,
-                    }
-                    rest = others;
-                }
-            }
+            from = at + 1;
+            special &= special.wrapping_sub(1);
         }
         for (i, key) in self.entry.properties.iter().enumerate() {
             if self.placed & 1 << i == 0 {
@@ -115,20 +98,14 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
         Ok(())
     }
 
-    /// How many of these members, from the first on, are copied as they stand, all in one stretch.
-    fn run_len(&self, members: &[Member]) -> usize {
-        if !self.entry.event_type.keeps_values() || self.facts.logs.case_doubt {
-            return 0;
+    /// One bit for each member that cannot be copied in one run with its neighbours.
+    fn special(&self) -> u128 {
+        let Properties { shape, entry, facts: Facts { logs, .. }, .. } = self;
+        match shape {
+            Some(shape) => shape.special(),
+            None if !entry.event_type.keeps_values() => u128::MAX,
+            None => logs.odd | entry.rules.may_hold_of(logs.list.iter().map(|member| member.hash)),
         }
-        let rules = &self.entry.rules;
-        let mut end = None;
-        let goes_on = |member: &&Member| {
-            // Between a value and the next name's quote one byte has room for the comma alone.
-            let is_next = end.is_none_or(|end| end + 2 == member.name_at);
-            end = Some(member.end);
-            is_next & member.short & member.legal & !rules.may_hold(member.hash)
-        };
-        members.iter().take_while(goes_on).count()
     }
 
     /// Some members that are copied as they stand.

@@ -154,7 +154,6 @@ impl Scanner<'_> {
                 end: end as u32,
                 hash: 0,
                 kind,
-                short: false,
                 legal: false,
                 name_decoded: false,
             };

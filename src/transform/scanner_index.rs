@@ -216,10 +216,10 @@ impl Work for Walk<'_> {
                     end: from.wrapping_add(end) as u32,
                     hash,
                     kind: if is_string { Kind::String } else { Kind::Integer },
-                    short: true,
                     legal,
                     name_decoded: false,
                 },
+                !legal,
             );
             *next += 2;
             place = end + 1;

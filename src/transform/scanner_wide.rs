@@ -5,15 +5,38 @@ use super::members::{Kind, Member};
 use super::scanner::{self, Token};
 use super::scanner_lanes::{Lanes, WIDTH, Width, Work, ahead};
 
-/// A literal of a shape: what stands before a value.
+/// A literal of a shape, which stands before a value, and what the value was when it was last met.
 #[derive(Debug)]
 pub struct Chunk {
-    /// Its first bytes.
+    /// The literal's first bytes; behind a whole one, what `guess` says of the value.
     head: [u8; WIDTH],
-    /// One bit for each byte of `head` that counts.
+    /// One bit for each byte of `head` that belongs to the literal.
     mask: u32,
     /// What does not fit there.
     rest: Box<[u8]>,
+    guess: Guess,
+}
+
+/// A value of the same kind and length as the last one stands here: seen at once with the literal. One bit each for the
+/// bytes from the literal on.
+#[derive(Debug, Clone, Copy)]
+struct Guess {
+    /// To be compared with `head`.
+    compared: u32,
+    /// Those of them that are to be unlike.
+    unlike: u32,
+    /// The value.
+    value: u32,
+    /// The quotes of a string; 0 for a number.
+    quotes: u32,
+    /// Where the value begins and ends, from the literal on.
+    at: u32,
+    end: u32,
+}
+
+impl Guess {
+    /// Nothing fits it.
+    const NONE: Guess = Guess { compared: 0, unlike: 1, value: 0, quotes: 0, at: 0, end: 0 };
 }
 
 /// Where the values of a part of a record ended, and which of them are not simply copied.
@@ -29,7 +52,46 @@ impl Chunk {
         let (first, rest) = literal.split_at(literal.len().min(WIDTH));
         let mut head = [0; WIDTH];
         head[..first.len()].copy_from_slice(first);
-        Chunk { head, mask: ((1u64 << first.len()) - 1) as u32, rest: rest.into() }
+        Chunk { head, mask: bits(first.len()), rest: rest.into(), guess: Guess::NONE }
+    }
+
+    /// True if the literal stands at the beginning of these bytes, and behind it a value as it was guessed.
+    #[inline(always)]
+    fn is_guessed<L: Lanes>(&self, bytes: &[u8; WIDTH]) -> bool {
+        let Guess { compared, unlike, value, quotes, .. } = self.guess;
+        let wrong = L::unlike(bytes, &self.head) & compared ^ unlike;
+        let wrong_value = match quotes {
+            0 => L::other(bytes) & value,
+            quotes => L::special(bytes) & value ^ quotes | L::high(bytes) & value,
+        };
+        wrong | wrong_value == 0
+    }
+
+    /// Guesses from a value that stands behind this literal.
+    #[inline(never)]
+    fn learn(&mut self, kind: Kind, text: &[u8], at: usize, end: usize) {
+        self.guess = Guess::NONE;
+        let len = end - at;
+        let from = self.mask.count_ones() as usize;
+        // One byte more tells where a number ends.
+        if !self.rest.is_empty() || from + len >= WIDTH {
+            return;
+        }
+        let value = bits(len) << from;
+        let place = |at: usize| 1 << (from + at);
+        let (compared, unlike, quotes) = match (kind, text[at]) {
+            (Kind::String, _) => (0, 0, place(0) | place(len - 1)),
+            (Kind::Integer, first @ b'0'..=b'9') => {
+                self.head[from + len] = text.get(end).copied().unwrap_or_default();
+                // More than one digit do not begin with 0; of 16 the first tells that the number is in range.
+                self.head[from] = if len < 16 { b'0' } else { first };
+                let begin = if len > 1 { place(0) } else { 0 };
+                (begin | place(len), if len < 16 { begin } else { 0 }, 0)
+            }
+            _ => return,
+        };
+        let compared = self.mask | compared;
+        self.guess = Guess { compared, unlike, value, quotes, at: from as u32, end: (from + len) as u32 };
     }
 
     /// The byte after the literal, if that stands at `at`.
@@ -51,14 +113,14 @@ impl Chunk {
 /// Reads one value behind each literal, from `at` on: its place and kind go into `members`, one for each literal.
 /// Each value is checked JSON and UTF-8. `None`: the text is another, or not legal.
 #[inline]
-pub fn fill(width: Width, text: &[u8], at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
+pub fn fill(width: Width, text: &[u8], at: usize, chunks: &mut [Chunk], members: &mut [Member]) -> Option<Filled> {
     width.run(Fill { text, at, chunks, members })
 }
 
 struct Fill<'a> {
     text: &'a [u8],
     at: usize,
-    chunks: &'a [Chunk],
+    chunks: &'a mut [Chunk],
     members: &'a mut [Member],
 }
 
@@ -72,25 +134,37 @@ impl Work for Fill<'_> {
 }
 
 #[inline(always)]
-fn fill_with<L: Lanes>(text: &[u8], mut at: usize, chunks: &[Chunk], members: &mut [Member]) -> Option<Filled> {
+fn fill_with<L: Lanes>(text: &[u8], mut at: usize, chunks: &mut [Chunk], members: &mut [Member]) -> Option<Filled> {
     let mut odd = 0;
-    for (i, (chunk, member)) in chunks.iter().zip(members).enumerate() {
+    for (i, (chunk, member)) in chunks.iter_mut().zip(members).enumerate() {
+        if ahead(text, at).is_some_and(|bytes| chunk.is_guessed::<L>(bytes)) {
+            let Guess { at: from, end, .. } = chunk.guess;
+            (member.at, member.end) = (at as u32 + from, at as u32 + end);
+            at += end as usize;
+            continue;
+        }
         at = chunk.after::<L>(text, at)?;
         let (kind, end) = match quick::<L>(text, at) {
-            Some(found) => found,
+            Some((kind, end)) => {
+                chunk.learn(kind, text, at, end);
+                (kind, end)
+            }
             None => {
+                chunk.guess = Guess::NONE;
                 let (token, is_odd) = any(text, at)?;
                 odd |= u128::from(is_odd) << i;
                 (token.kind, token.end)
             }
         };
-        let before = member.end - member.at;
         (member.at, member.end, member.kind) = (at as u32, end as u32, kind);
-        // Most values are as long as the last one here. Where that is so, the next literal does not wait until this
-        // value's end is found: the sum is made of what was known beforehand, and the comparison is foreseen.
-        at = if end - at == before as usize { at + std::hint::black_box(before) as usize } else { end };
+        at = end;
     }
     Some(Filled { end: at, odd })
+}
+
+/// So many bits, the lowest ones.
+fn bits(count: usize) -> u32 {
+    ((1u64 << count) - 1) as u32
 }
 
 /// A string without escapes or a whole number, if it is short.

@@ -218,7 +218,7 @@ impl Shape {
         let parts = if self.headers_first { [headers, logs] } else { [logs, headers] };
         let mut at = 0;
         for part in parts.into_iter().filter(|part| !part.chunks.is_empty()) {
-            let Some(filled) = fill(width, text, at, &part.chunks, &mut part.members.list) else { return false };
+            let Some(filled) = fill(width, text, at, &mut part.chunks, &mut part.members.list) else { return false };
             (at, part.odd) = (filled.end, filled.odd);
         }
         let headers = &self.headers.members.list;
@@ -245,14 +245,6 @@ impl Shape {
     /// One bit for each member of `logs` that cannot be copied in one run with its neighbours.
     pub fn special(&self) -> u128 {
         self.special | self.logs.odd
-    }
-
-    /// The text of some neighbours in byte form, all of them copied as they stand.
-    pub fn run<'t>(&self, text: &'t [u8], members: std::ops::Range<usize>) -> &'t [u8] {
-        let list = &self.logs.members.list[members];
-        let (Some(first), Some(last)) = (list.first(), list.last()) else { return b"" };
-        // A quote, the name, a quote and a colon.
-        &text[first.at as usize - (first.name_end - first.name_at) as usize - 3..last.end as usize]
     }
 }
 

@@ -183,13 +183,60 @@ fn records_that_differ_in_values_alone_fit_from_the_second_on() {
     let bench = Bench::new(METADATA, FILTER);
     for way in [Way::Best, Way::Portable] {
         let mut transformer = Transformer::with(Options::default(), way);
-        let values =
-            ["1", "\"x\"", "null", "1.5", "\"\\n\"", "[1]", "{\"a\":1}", "true", "\"é\"", "12345678901234567890"];
+        let values = [
+            "1",
+            "12",
+            "1.5",
+            "\"x\"",
+            "\"xy\"",
+            "null",
+            "7",
+            "7e2",
+            "\"\\n\"",
+            "[1]",
+            "{\"a\":1}",
+            "true",
+            "\"é\"",
+            "12345678901234567890",
+        ];
         for value in values {
-            let text = format!(r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{{"id":1,"x":{value},"y":2}}}}"#);
+            let logs = format!(r#"{{"id":1,"x":{value},"y":2,"z":"so long that 32 bytes stand behind"}}"#);
+            let text = format!(r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{logs}}}"#);
             assert!(matches!(bench.run_in(&mut transformer, text.as_bytes(), 0), End::Line(..)));
         }
         assert_eq!(transformer.shapes.unwrap().fitted(), values.len() as u64 - 1, "{way:?}");
+    }
+}
+
+/// What a value was taken for is no reason to take the next one of its length for the same.
+#[test]
+fn a_value_as_long_as_the_last_one_is_judged_anew() {
+    let pairs = [
+        ("1234567890123456", "9234567890123456"),
+        ("12", "01"),
+        ("12", "1."),
+        ("12", "-1"),
+        ("12", "1x"),
+        ("7", "-"),
+        ("\"abc\"", "\"a\"c\""),
+        ("\"abc\"", "\"\\nc\""),
+        ("\"abc\"", "\"a\tc\""),
+        ("\"abc\"", "\"aé\""),
+        ("\"abc\"", "\"abcd"),
+    ];
+    let bench = Bench::new(METADATA, FILTER);
+    for (known, other) in pairs {
+        let texts = [known, known, other, known].map(|value| {
+            format!(
+                r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{{"id":1,"x":{value},"y":"some text behind"}}}}"#
+            )
+        });
+        let ends = [Way::Best, Way::Portable, Way::General].map(|way| {
+            let mut transformer = Transformer::with(Options::default(), way);
+            texts.each_ref().map(|text| bench.run_in(&mut transformer, text.as_bytes(), 0))
+        });
+        assert_eq!(ends[0], ends[2], "{other}");
+        assert_eq!(ends[1], ends[2], "{other}");
     }
 }
 
