@@ -5,7 +5,7 @@ use super::members::{Kind, Member};
 use super::scanner::{self, Token};
 use super::scanner_lanes::{Lanes, WIDTH, Width, Work, ahead};
 
-/// A literal of a shape, which stands before a value, and what the value was when it was last met.
+/// A literal of a shape, which stands before a value, and what the value usually is.
 #[derive(Debug)]
 pub struct Chunk {
     /// The literal's first bytes; behind a whole one, what `guess` says of the value.
@@ -17,7 +17,7 @@ pub struct Chunk {
     guess: Guess,
 }
 
-/// A value of the same kind and length as the last one stands here: seen at once with the literal. One bit each for the
+/// A value of the same kind and length as earlier ones stands here: seen at once with the literal. One bit each for the
 /// bytes from the literal on.
 #[derive(Debug, Clone, Copy)]
 struct Guess {
@@ -32,11 +32,12 @@ struct Guess {
     /// Where the value begins and ends, from the literal on.
     at: u32,
     end: u32,
+    kind: Kind,
 }
 
 impl Guess {
     /// Nothing fits it.
-    const NONE: Guess = Guess { compared: 0, unlike: 1, value: 0, quotes: 0, at: 0, end: 0 };
+    const NONE: Guess = Guess { compared: 0, unlike: 1, value: 0, quotes: 0, at: 0, end: 0, kind: Kind::Null };
 }
 
 /// Where the values of a part of a record ended, and which of them are not simply copied.
@@ -91,7 +92,7 @@ impl Chunk {
             _ => return,
         };
         let compared = self.mask | compared;
-        self.guess = Guess { compared, unlike, value, quotes, at: from as u32, end: (from + len) as u32 };
+        self.guess = Guess { compared, unlike, value, quotes, at: from as u32, end: (from + len) as u32, kind };
     }
 
     /// The byte after the literal, if that stands at `at`.
@@ -138,19 +139,21 @@ fn fill_with<L: Lanes>(text: &[u8], mut at: usize, chunks: &mut [Chunk], members
     let mut odd = 0;
     for (i, (chunk, member)) in chunks.iter_mut().zip(members).enumerate() {
         if ahead(text, at).is_some_and(|bytes| chunk.is_guessed::<L>(bytes)) {
-            let Guess { at: from, end, .. } = chunk.guess;
-            (member.at, member.end) = (at as u32 + from, at as u32 + end);
+            let Guess { at: from, end, kind, .. } = chunk.guess;
+            (member.at, member.end, member.kind) = (at as u32 + from, at as u32 + end, kind);
             at += end as usize;
             continue;
         }
         at = chunk.after::<L>(text, at)?;
         let (kind, end) = match quick::<L>(text, at) {
             Some((kind, end)) => {
-                chunk.learn(kind, text, at, end);
+                // One that has another length each time is not worth it.
+                if end - at == (member.end - member.at) as usize {
+                    chunk.learn(kind, text, at, end);
+                }
                 (kind, end)
             }
             None => {
-                chunk.guess = Guess::NONE;
                 let (token, is_odd) = any(text, at)?;
                 odd |= u128::from(is_odd) << i;
                 (token.kind, token.end)
