@@ -2,6 +2,7 @@
 
 use super::json_text;
 use super::names;
+use super::properties::STRING_BYTES_MAX;
 
 /// What a JSON value is, as far as its first scan can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,11 +261,29 @@ fn bit(place: usize) -> u128 {
     1u128.checked_shl(place as u32).unwrap_or(0)
 }
 
+/// The least length of a usual value by its first byte, and how much longer it may be: a string has no remark, and a
+/// number is not above 9·10^15, as its length and its first digit say already. No value is 0 bytes long.
+pub static LENGTHS: [(u16, u16); 256] = {
+    let mut lengths = [(u16::MAX, 0); 256];
+    let mut digit = b'1';
+    while digit <= b'8' {
+        lengths[digit as usize] = (1, 15);
+        digit += 1;
+    }
+    lengths[b'0' as usize] = (1, 0);
+    lengths[b'9' as usize] = (1, 14);
+    lengths[b'-' as usize] = (2, 14);
+    lengths[b'"' as usize] = (2, STRING_BYTES_MAX as u16);
+    lengths
+};
+
 /// Equality without a call for the usual short stretches.
 #[inline]
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && match a.len() {
+            1 => same_ends::<1>(a, b),
+            2..4 => same_ends::<2>(a, b),
             4..8 => same_ends::<4>(a, b),
             8..16 => same_ends::<8>(a, b),
             16..=32 => same_ends::<16>(a, b),

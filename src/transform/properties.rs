@@ -206,8 +206,10 @@ impl<'r, 'o, 'a> Properties<'r, 'o, 'a> {
     }
 
     fn copy_run(&mut self) {
-        self.out.put(&self.facts.text[self.run.clone()]);
-        self.run = 0..0;
+        let run = std::mem::take(&mut self.run);
+        if !run.is_empty() {
+            self.out.put(&self.facts.text[run]);
+        }
     }
 
     /// False where the key has no value.

@@ -1,9 +1,8 @@
 //! Where in a text the bytes stand that end a name or a value: found once for 64 bytes at a time, and with them the
 //! members of an object that are of the usual form.
 
-use super::members::{Kind, Member, Members, hash_of};
+use super::members::{Kind, LENGTHS, Member, Members, hash_of};
 use super::names;
-use super::properties::STRING_BYTES_MAX;
 use super::scanner_lanes::{Lanes, WIDTH, Width, Work};
 
 /// Bits of a word.
@@ -230,22 +229,6 @@ impl Work for Walk<'_> {
         (from.wrapping_add(place), false)
     }
 }
-
-/// The least length of a usual value by its first byte, and how much longer it may be: a string has no remark, and a
-/// number is not above 9·10^15, as its length and its first digit say already. No value is 0 bytes long.
-static LENGTHS: [(u16, u16); 256] = {
-    let mut lengths = [(u16::MAX, 0); 256];
-    let mut digit = b'1';
-    while digit <= b'8' {
-        lengths[digit as usize] = (1, 15);
-        digit += 1;
-    }
-    lengths[b'0' as usize] = (1, 0);
-    lengths[b'9' as usize] = (1, 14);
-    lengths[b'-' as usize] = (2, 14);
-    lengths[b'"' as usize] = (2, STRING_BYTES_MAX as u16);
-    lengths
-};
 
 impl Rows {
     /// [`name_hash`](super::members::name_hash) and [`names::is_legal`] of a name, without a branch.

@@ -1,7 +1,7 @@
 //! A record of a known shape, 32 bytes at a time: its literals compared, its values found.
 
 use super::decimal;
-use super::members::{Kind, Member};
+use super::members::{Kind, LENGTHS, Member};
 use super::scanner::{self, Token};
 use super::scanner_lanes::{Lanes, WIDTH, Width, Work, ahead};
 
@@ -56,40 +56,33 @@ impl Chunk {
         Chunk { head, mask: bits(first.len()), rest: rest.into(), guess: Guess::NONE }
     }
 
-    /// True if the literal stands at the beginning of these bytes, and behind it a value as it was guessed.
+    /// True for these differences from `head` if behind the literal a value stands as it was guessed.
     #[inline(always)]
-    fn is_guessed<L: Lanes>(&self, bytes: &[u8; WIDTH]) -> bool {
-        let Guess { compared, unlike, value, quotes, .. } = self.guess;
-        let wrong = L::unlike(bytes, &self.head) & compared ^ unlike;
+    fn is_guessed<L: Lanes>(&self, bytes: &[u8; WIDTH], unlike: u32) -> bool {
+        let Guess { compared, unlike: expected, value, quotes, .. } = self.guess;
         let wrong_value = match quotes {
             0 => L::other(bytes) & value,
             quotes => L::special(bytes) & value ^ quotes | L::high(bytes) & value,
         };
-        wrong | wrong_value == 0
+        unlike & compared ^ expected | wrong_value == 0
     }
 
-    /// Guesses from a value that stands behind this literal.
+    /// Guesses that values will be like this one, of `len` bytes from `from` on.
     #[inline(never)]
-    fn learn(&mut self, kind: Kind, text: &[u8], at: usize, end: usize) {
-        self.guess = Guess::NONE;
-        let len = end - at;
-        let from = self.mask.count_ones() as usize;
-        // One byte more tells where a number ends.
-        if !self.rest.is_empty() || from + len >= WIDTH {
-            return;
-        }
+    fn learn(&mut self, bytes: &[u8; WIDTH], from: usize, kind: Kind, len: usize) {
         let value = bits(len) << from;
         let place = |at: usize| 1 << (from + at);
-        let (compared, unlike, quotes) = match (kind, text[at]) {
+        let (compared, unlike, quotes) = match (kind, bytes[from]) {
             (Kind::String, _) => (0, 0, place(0) | place(len - 1)),
             (Kind::Integer, first @ b'0'..=b'9') => {
-                self.head[from + len] = text.get(end).copied().unwrap_or_default();
+                // This tells where a number ends.
+                self.head[from + len] = bytes[from + len];
                 // More than one digit do not begin with 0; of 16 the first tells that the number is in range.
                 self.head[from] = if len < 16 { b'0' } else { first };
                 let begin = if len > 1 { place(0) } else { 0 };
                 (begin | place(len), if len < 16 { begin } else { 0 }, 0)
             }
-            _ => return,
+            _ => return self.guess = Guess::NONE,
         };
         let compared = self.mask | compared;
         self.guess = Guess { compared, unlike, value, quotes, at: from as u32, end: (from + len) as u32, kind };
@@ -99,15 +92,13 @@ impl Chunk {
     #[inline(always)]
     fn after<L: Lanes>(&self, text: &[u8], at: usize) -> Option<usize> {
         let len = self.mask.count_ones() as usize;
-        let same = match ahead(text, at) {
+        let same_head = match ahead(text, at) {
             Some(bytes) => L::unlike(bytes, &self.head) & self.mask == 0,
             None => text.get(at..at + len) == Some(&self.head[..len]),
         };
-        if !same {
-            return None;
-        }
         let end = at + len + self.rest.len();
-        (self.rest.is_empty() || text.get(at + len..end) == Some(&self.rest)).then_some(end)
+        let same_rest = self.rest.is_empty() || text.get(at + len..end) == Some(&self.rest);
+        (same_head && same_rest).then_some(end)
     }
 }
 
@@ -115,10 +106,11 @@ impl Chunk {
 /// Each value is checked JSON and UTF-8. `None`: the text is another, or not legal.
 #[inline]
 pub fn fill(width: Width, text: &[u8], at: usize, chunks: &mut [Chunk], members: &mut [Member]) -> Option<Filled> {
-    width.run(Fill { text, at, chunks, members })
+    width.run(Fill { width, text, at, chunks, members })
 }
 
 struct Fill<'a> {
+    width: Width,
     text: &'a [u8],
     at: usize,
     chunks: &'a mut [Chunk],
@@ -130,88 +122,108 @@ impl Work for Fill<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) -> Option<Filled> {
-        fill_with::<L>(self.text, self.at, self.chunks, self.members)
-    }
-}
-
-#[inline(always)]
-fn fill_with<L: Lanes>(text: &[u8], mut at: usize, chunks: &mut [Chunk], members: &mut [Member]) -> Option<Filled> {
-    let mut odd = 0;
-    for (i, (chunk, member)) in chunks.iter_mut().zip(members).enumerate() {
-        if ahead(text, at).is_some_and(|bytes| chunk.is_guessed::<L>(bytes)) {
-            let Guess { at: from, end, kind, .. } = chunk.guess;
-            (member.at, member.end, member.kind) = (at as u32 + from, at as u32 + end, kind);
-            at += end as usize;
-            continue;
-        }
-        at = chunk.after::<L>(text, at)?;
-        let (kind, end) = match quick::<L>(text, at) {
-            Some((kind, end)) => {
-                // One that has another length each time is not worth it.
-                if end - at == (member.end - member.at) as usize {
-                    chunk.learn(kind, text, at, end);
+        let Fill { width, text, mut at, chunks, members } = self;
+        let mut odd = 0;
+        for (i, (chunk, member)) in chunks.iter_mut().zip(members).enumerate() {
+            if let Some(bytes) = ahead(text, at) {
+                let unlike = L::unlike(bytes, &chunk.head);
+                if chunk.is_guessed::<L>(bytes, unlike) {
+                    let Guess { at: from, end, kind, .. } = chunk.guess;
+                    (member.at, member.end, member.kind) = (at as u32 + from, at as u32 + end, kind);
+                    at += end as usize;
+                    continue;
                 }
-                (kind, end)
+                let from = chunk.mask.count_ones() as usize;
+                if unlike & chunk.mask == 0
+                    && let Some((kind, len)) = near::<L>(bytes, from)
+                {
+                    // One that has another length each time is not worth it.
+                    if len as u32 == member.end - member.at {
+                        chunk.learn(bytes, from, kind, len);
+                    }
+                    at += from;
+                    (member.at, member.end, member.kind) = (at as u32, (at + len) as u32, kind);
+                    at += len;
+                    continue;
+                }
             }
-            None => {
-                let (token, is_odd) = any(text, at)?;
-                odd |= u128::from(is_odd) << i;
-                (token.kind, token.end)
-            }
-        };
-        (member.at, member.end, member.kind) = (at as u32, end as u32, kind);
-        at = end;
+            at = chunk.after::<L>(text, at)?;
+            let (Token { kind, end }, is_odd) = width.run(Any { text, at })?;
+            odd |= u128::from(is_odd) << i;
+            (member.at, member.end, member.kind) = (at as u32, end as u32, kind);
+            at = end;
+        }
+        Some(Filled { end: at, odd })
     }
-    Some(Filled { end: at, odd })
 }
 
 /// So many bits, the lowest ones.
+#[inline(always)]
 fn bits(count: usize) -> u32 {
     ((1u64 << count) - 1) as u32
 }
 
-/// A string without escapes or a whole number, if it is short.
+/// The kind and length of what begins at one of 32 bytes: a whole number, or a string of ASCII without escapes. `None`:
+/// it is another, or ends behind them.
 #[inline(always)]
-fn quick<L: Lanes>(text: &[u8], at: usize) -> Option<(Kind, usize)> {
-    let near_end;
-    let bytes = match ahead(text, at) {
-        Some(bytes) => bytes,
-        None => {
-            near_end = padded(text.get(at..)?);
-            &near_end
-        }
-    };
-    if bytes[0] == b'"' {
-        let stop = (L::special(bytes) & !1).trailing_zeros() as usize;
-        if stop == WIDTH {
-            return long::<L>(text, at, L::high(bytes));
-        }
-        let ascii = L::high(bytes) & ((1u64 << stop) - 1) as u32 == 0;
-        let legal = bytes[stop] == b'"' && (ascii || is_utf8(&bytes[..stop]));
-        return legal.then_some((Kind::String, at + stop + 1));
+fn near<L: Lanes>(bytes: &[u8; WIDTH], from: usize) -> Option<(Kind, usize)> {
+    let first = *bytes.get(from)?;
+    if first == b'"' {
+        let stop = (L::special(bytes) >> from & !1).trailing_zeros() as usize;
+        let ascii = L::high(bytes) >> from & bits(stop) == 0;
+        return (ascii && bytes.get(from + stop) == Some(&b'"')).then_some((Kind::String, stop + 1));
     }
-    let minus = usize::from(bytes[0] == b'-');
-    let stop = (L::other(bytes) & !(minus as u32)).trailing_zeros() as usize;
-    let whole = stop > minus && in_range(bytes, stop, minus) && !matches!(bytes[stop], b'.' | b'e' | b'E');
-    let legal = whole && (bytes[minus] != b'0' || stop == minus + 1);
-    legal.then_some((Kind::Integer, at + stop))
+    let len = (L::other(bytes) >> from & !u32::from(first == b'-')).trailing_zeros() as usize;
+    let (min, more) = LENGTHS[usize::from(first)];
+    let usual = len.wrapping_sub(usize::from(min)) <= usize::from(more);
+    let begun = first != b'-' || bytes.get(from + 1).is_some_and(|second| matches!(second, b'1'..=b'9'));
+    let ends = bytes.get(from + len).is_some_and(|end| !matches!(end, b'.' | b'e' | b'E'));
+    (usual && ends && begun).then_some((Kind::Integer, len))
 }
 
-/// The same for a string that goes on behind its first bytes; `high` tells of those.
-#[inline(always)]
-fn long<L: Lanes>(text: &[u8], at: usize, mut high: u32) -> Option<(Kind, usize)> {
-    let mut end = at + WIDTH;
-    while end < text.len() {
+/// Any value, with whether it is odd.
+struct Any<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Work for Any<'_> {
+    type Found = Option<(Token, bool)>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Option<(Token, bool)> {
+        let Any { text, at } = self;
         // The last bytes of the text are looked at together with some before them.
+        let from = at.min(text.len().saturating_sub(WIDTH));
+        if let Some(bytes) = ahead(text, from) {
+            if let Some((kind, len)) = near::<L>(bytes, at - from) {
+                return Some((Token { kind, end: at + len }, false));
+            }
+            if let Some(end) = string::<L>(text, at) {
+                return Some((Token { kind: Kind::String, end }, false));
+            }
+        }
+        any(text, at)
+    }
+}
+
+/// The byte after a string without escapes that begins at `at`, if one does that has no remark.
+#[inline(always)]
+fn string<L: Lanes>(text: &[u8], at: usize) -> Option<usize> {
+    if text.get(at) != Some(&b'"') {
+        return None;
+    }
+    let (mut end, mut high) = (at + 1, 0);
+    while end < text.len() {
         let from = end.min(text.len() - WIDTH);
         let (bytes, seen) = (ahead(text, from)?, end - from);
         let stop = (L::special(bytes) >> seen).trailing_zeros() as usize;
-        high |= (L::high(bytes) >> seen) & ((1u64 << stop) - 1) as u32;
+        high |= L::high(bytes) >> seen & bits(stop);
         if stop < WIDTH {
             end += stop;
             let is_short = end - at - 1 <= super::properties::STRING_BYTES_MAX;
             let legal = text[end] == b'"' && is_short && (high == 0 || is_utf8(&text[at..end]));
-            return legal.then_some((Kind::String, end + 1));
+            return legal.then_some(end + 1);
         }
         end = from + WIDTH;
     }
@@ -240,19 +252,4 @@ fn any(text: &[u8], at: usize) -> Option<(Token, bool)> {
 #[inline]
 fn is_utf8(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
-}
-
-/// Not above 9·10^15, as the number of its digits or the first of 16 says already.
-#[inline(always)]
-fn in_range(bytes: &[u8; WIDTH], stop: usize, minus: usize) -> bool {
-    (stop - minus <= 15) | (stop - minus == 16) & (bytes[minus] < b'9')
-}
-
-/// What is left of a text, with zeros behind it: they end every scalar.
-#[inline(never)]
-fn padded(rest: &[u8]) -> [u8; WIDTH] {
-    let mut bytes = [0; WIDTH];
-    let len = rest.len().min(WIDTH);
-    bytes[..len].copy_from_slice(&rest[..len]);
-    bytes
 }

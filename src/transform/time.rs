@@ -9,6 +9,17 @@ const ERA_DAYS: i64 = 719_468;
 const BACK_MS: i64 = 3 * 365 * DAY_S * 1000;
 const AHEAD_MS: i64 = 3 * DAY_S * 1000;
 
+/// The numbers below 100 in two digits.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
+
 /// A moment as the task's zone shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -59,10 +70,7 @@ impl Moment {
         let (year, month, day) = date_of((seconds / DAY_S as u64) as u32);
         let second = (seconds % DAY_S as u64) as u32;
         let mut text = *b"0000-00-00 00:00:00.000";
-        let mut two = |at: usize, value: u32| {
-            text[at] = b'0' + (value / 10) as u8;
-            text[at + 1] = b'0' + (value % 10) as u8;
-        };
+        let mut two = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&PAIRS[value as usize % 100]);
         two(0, year / 100);
         two(2, year % 100);
         two(5, month);
