@@ -71,6 +71,32 @@ fn a_topic_that_does_not_exist_is_named_and_waited_for() {
 }
 
 #[test]
+fn what_comes_behind_the_end_of_a_run_is_left_to_the_next_one() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let [long, growing] = ["long", "growing"].map(|name| kafka().create_topic(name, 1));
+    let filtered = br#"{"headers":{"app_id":24,"log_name":"tbllog_login"},"logs":{}}"#;
+    let filtered = Record { partition: 0, payload: Some(filtered.to_vec()), timestamp_ms: 0 };
+    kafka().produce(&long, std::iter::repeat_n(filtered, 500_000));
+    let made = written(3, 1, 2_000);
+    let (first, late) = made.split_at(1_000);
+    kafka().produce(&growing, first.iter().map(Record::from));
+    let mut site = Site::new(kafka().bootstrap());
+    site.task("game", &[&long, &growing], "");
+    let mut run = site.start(&["--exit-at-end"]);
+    // By then the run has heard where it ends, and the long topic keeps it.
+    site.await_lines("game", first.len(), SOON);
+    run.signal(libc::SIGSTOP);
+    kafka().produce(&growing, late.iter().map(Record::from));
+    run.signal(libc::SIGCONT);
+    assert!(run.wait(SOON).success(), "{}", site.log());
+    expecting(first).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    expecting(&made).check(&Seen::at_rest(&site.out("game")), Order::PerPartition).assert_exact();
+}
+
+#[test]
 fn a_topic_that_is_deleted_is_named_and_holds_no_other_up() {
     if left_out(&[Part::Kafka]) {
         return;

@@ -178,7 +178,6 @@ impl Fetch {
         self.turn = self.turn.wrapping_add(1);
         for at in 0..self.lines.len() {
             let at = (self.turn + at) % self.lines.len();
-            self.ask(at, now);
             match self.lines[at].link.step(now) {
                 Ok(false) => {}
                 Ok(true) => self.take(at, now),

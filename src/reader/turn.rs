@@ -297,13 +297,7 @@ impl Desk {
             Item::Record(topic, record) => self.record(topic, &record),
             Item::End { topic, partition, offset, epoch } => {
                 let Some(row) = self.row(topic, partition) else { return Ok(()) };
-                if self.partitions[row].state == State::Live && offset > self.outlet.publisher.marks()[row].next {
-                    self.outlet.room()?;
-                    let mark = self.outlet.publisher.mark(row);
-                    (mark.next, mark.k, mark.epoch) = (offset, 0, epoch);
-                    self.note_end(row);
-                }
-                Ok(())
+                if self.partitions[row].state == State::Live { self.pass(row, offset, epoch) } else { Ok(()) }
             }
             Item::OutOfRange { topic, partition, reason } => {
                 if let Some(row) = self.row(topic, partition)
@@ -350,15 +344,8 @@ impl Desk {
         if state != State::Live || record.offset < mark.next {
             return Ok(Worked::Done);
         }
-        if let Some(end) = end
-            && record.offset >= end
-        {
-            if mark.next < end {
-                self.outlet.room()?;
-                let mark = self.outlet.publisher.mark(row);
-                (mark.next, mark.k) = (end, 0);
-                self.note_end(row);
-            }
+        if end.is_some_and(|end| record.offset >= end) {
+            self.pass(row, record.offset, record.leader_epoch)?;
             return Ok(Worked::Done);
         }
         let skip = if record.offset == mark.next { mark.k } else { 0 };
@@ -376,6 +363,23 @@ impl Desk {
             self.outlet.publish()?;
         }
         Ok(Worked::Done)
+    }
+
+    /// All that there is before `offset` was given. What lies behind the end of this run was not looked at: it is left
+    /// to the next one.
+    fn pass(&mut self, row: usize, offset: i64, epoch: i32) -> Result<(), Stopped> {
+        let end = self.partitions[row].end.unwrap_or(i64::MAX);
+        let next = offset.min(end);
+        if next > self.outlet.publisher.marks()[row].next {
+            self.outlet.room()?;
+            let mark = self.outlet.publisher.mark(row);
+            (mark.next, mark.k) = (next, 0);
+            if offset <= end {
+                mark.epoch = epoch;
+            }
+            self.note_end(row);
+        }
+        Ok(())
     }
 
     fn name(&self, topic: u16) -> &str {
