@@ -73,7 +73,11 @@ impl Chunk {
         let value = bits(len) << from;
         let place = |at: usize| 1 << (from + at);
         let (compared, unlike, quotes) = match (kind, bytes[from]) {
-            (Kind::String, _) => (0, 0, place(0) | place(len - 1)),
+            (Kind::String, _) => {
+                (self.head[from], self.head[from + len - 1]) = (b'"', b'"');
+                let quotes = place(0) | place(len - 1);
+                (quotes, 0, quotes)
+            }
             (Kind::Integer, first @ b'0'..=b'9') => {
                 // This tells where a number ends.
                 self.head[from + len] = bytes[from + len];

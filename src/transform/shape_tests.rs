@@ -224,6 +224,11 @@ fn a_value_as_long_as_the_last_one_is_judged_anew() {
         ("\"abc\"", "\"a\tc\""),
         ("\"abc\"", "\"aé\""),
         ("\"abc\"", "\"abcd"),
+        ("\"abc\"", "\\abc\""),
+        ("\"abc\"", "\"abc\\"),
+        ("\"abc\"", "\tabc\""),
+        ("\"abc\"", "\"abc\t"),
+        ("\"\"", "\\\""),
     ];
     let bench = Bench::new(METADATA, FILTER);
     for (known, other) in pairs {
@@ -238,6 +243,44 @@ fn a_value_as_long_as_the_last_one_is_judged_anew() {
         });
         assert_eq!(ends[0], ends[2], "{other}");
         assert_eq!(ends[1], ends[2], "{other}");
+    }
+}
+
+#[test]
+fn each_byte_of_a_known_record_is_judged() {
+    let bench = Bench::new(METADATA, FILTER);
+    let logs = r#"{"id":1,"t":1608184243,"x":"","y":"abc","z":-15,"ip":"1.2.3.4","m":7,"l":1234567890123456,"n":50}"#;
+    let known = format!(r#"{{"headers":{{"log_name":"a","v":12,"app_id":24}},"logs":{logs}}}"#).into_bytes();
+    let ways = [Way::Best, Way::Portable, Way::General];
+    let mut transformers = ways.map(|way| Transformer::with(Options::default(), way));
+    let mut ends = |text: &[u8]| transformers.each_mut().map(|way| bench.run_in(way, text, 0));
+    for (at, byte) in (0..known.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+        let mut text = known.clone();
+        text[at] = byte;
+        for text in [&known, &text] {
+            let [best, portable, general] = ends(text);
+            assert_eq!(best, general, "{}", String::from_utf8_lossy(text));
+            assert_eq!(portable, general, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}
+
+/// The bits that say what is copied in a run are for the first 128.
+#[test]
+fn of_many_members_none_is_lost() {
+    let bench = Bench::new(METADATA, FILTER);
+    for count in [126, 127, 128, 129, 130, 300] {
+        let members: Vec<String> = (0..count).map(|i| format!("\"m{i}\":{i}")).collect();
+        let logs = format!(r#"{{"id":1,{},"gone":2,"null":null,"m5":-5}}"#, members.join(","));
+        let text = format!(r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{logs}}}"#);
+        let expected = format!(r#""properties":{{"id":1,{},"#, members.join(",").replace("\"m5\":5", "\"m5\":-5"));
+        for way in [Way::Best, Way::Portable, Way::General] {
+            let mut transformer = Transformer::with(Options::default(), way);
+            for _ in 0..3 {
+                let End::Line(line, _) = bench.run_in(&mut transformer, text.as_bytes(), 0) else { panic!("{count}") };
+                assert!(line.contains(&expected) && !line.contains("gone") && !line.contains("null"), "{line}");
+            }
+        }
     }
 }
 
