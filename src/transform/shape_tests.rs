@@ -163,17 +163,25 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn in_each_way() -> [Transformer; 3] {
+    [Way::Best, Way::Portable, Way::General].map(|way| Transformer::with(Options::default(), way))
+}
+
+/// The text ends in each way as in the general one.
+fn ends_alike(bench: &Bench, transformers: &mut [Transformer; 3], text: &[u8]) {
+    let [best, portable, general] = transformers.each_mut().map(|way| bench.run_in(way, text, 0));
+    assert_eq!(best, general, "{}", String::from_utf8_lossy(text));
+    assert_eq!(portable, general, "{}", String::from_utf8_lossy(text));
+}
+
 proptest! {
     #[test]
     fn a_shape_changes_no_end(draft in draft(), changes in prop::collection::vec(change(), 1..30)) {
         let bench = Bench::new(METADATA, FILTER);
-        let ways = [Way::Best, Way::Portable, Way::General];
-        let mut transformers = ways.map(|way| Transformer::with(bench.options.clone(), way));
+        let mut transformers = in_each_way();
         let known = draft.text();
         for text in changes.iter().flat_map(|change| [known.clone(), draft.changed(change)]) {
-            let [best, portable, general] = transformers.each_mut().map(|way| bench.run_in(way, &text, 0));
-            prop_assert_eq!(&best, &general, "{}", String::from_utf8_lossy(&text));
-            prop_assert_eq!(&portable, &general, "{}", String::from_utf8_lossy(&text));
+            ends_alike(&bench, &mut transformers, &text);
         }
     }
 }
@@ -232,17 +240,12 @@ fn a_value_as_long_as_the_last_one_is_judged_anew() {
     ];
     let bench = Bench::new(METADATA, FILTER);
     for (known, other) in pairs {
-        let texts = [known, known, other, known].map(|value| {
-            format!(
-                r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{{"id":1,"x":{value},"y":"some text behind"}}}}"#
-            )
-        });
-        let ends = [Way::Best, Way::Portable, Way::General].map(|way| {
-            let mut transformer = Transformer::with(Options::default(), way);
-            texts.each_ref().map(|text| bench.run_in(&mut transformer, text.as_bytes(), 0))
-        });
-        assert_eq!(ends[0], ends[2], "{other}");
-        assert_eq!(ends[1], ends[2], "{other}");
+        let mut transformers = in_each_way();
+        for value in [known, known, other, known] {
+            let logs = format!(r#"{{"id":1,"x":{value},"y":"some text behind"}}"#);
+            let text = format!(r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{logs}}}"#);
+            ends_alike(&bench, &mut transformers, text.as_bytes());
+        }
     }
 }
 
@@ -251,16 +254,12 @@ fn each_byte_of_a_known_record_is_judged() {
     let bench = Bench::new(METADATA, FILTER);
     let logs = r#"{"id":1,"t":1608184243,"x":"","y":"abc","z":-15,"ip":"1.2.3.4","m":7,"l":1234567890123456,"n":50}"#;
     let known = format!(r#"{{"headers":{{"log_name":"a","v":12,"app_id":24}},"logs":{logs}}}"#).into_bytes();
-    let ways = [Way::Best, Way::Portable, Way::General];
-    let mut transformers = ways.map(|way| Transformer::with(Options::default(), way));
-    let mut ends = |text: &[u8]| transformers.each_mut().map(|way| bench.run_in(way, text, 0));
+    let mut transformers = in_each_way();
     for (at, byte) in (0..known.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
         let mut text = known.clone();
         text[at] = byte;
         for text in [&known, &text] {
-            let [best, portable, general] = ends(text);
-            assert_eq!(best, general, "{}", String::from_utf8_lossy(text));
-            assert_eq!(portable, general, "{}", String::from_utf8_lossy(text));
+            ends_alike(&bench, &mut transformers, text);
         }
     }
 }
