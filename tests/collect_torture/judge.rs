@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::canary::LINE;
 use crate::scribble::{Content, Fate};
 
 /// What came of all lines.
@@ -20,7 +19,7 @@ pub struct Verdict {
     pub destroyed: u64,
     /// Stretches of them.
     pub holes: u64,
-    /// Of these: the program had not seen the file, or not remembered it, before it was killed and the file destroyed.
+    /// Of these: the program had not sent a line of them, or would not have remembered it after a kill.
     pub unseen: u64,
     /// Destroyed, and the program knew of nothing that was lost there.
     pub untold: Vec<String>,
@@ -61,7 +60,7 @@ impl Verdict {
         let mut verdict = Verdict::default();
         let mut seen: HashMap<Mark, (u64, i64)> = HashMap::new();
         let mut place: HashMap<Mark, usize> = HashMap::new();
-        for (value, ms) in evidence.values.iter().flatten().filter(|(value, _)| value != LINE.as_bytes()) {
+        for (value, ms) in evidence.values.iter().flatten() {
             let Some(mark) = mark(value) else {
                 verdict.strangers.push(String::from_utf8_lossy(&value[..value.len().min(200)]).into_owned());
                 continue;

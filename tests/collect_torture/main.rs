@@ -3,8 +3,8 @@
 //!
 //! Out: a table with a row for each course. Without arguments a short version of each; `--help` tells the rest.
 
-mod canary;
 mod judge;
+mod memory;
 mod scribble;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,9 +16,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use canary::Canary;
 use judge::{Evidence, Verdict};
 use logmill::flow::clock;
+use memory::Memory;
 use scribble::Scribble;
 use support::{Dice, Kafka, Part, Running, left_out};
 use tempfile::TempDir;
@@ -90,11 +90,10 @@ fn main() -> ExitCode {
         let kafka = own.as_ref().unwrap_or(kafka);
         let seconds = number(course.name).flatten().unwrap_or(course.short_s);
         let verdict = run(kafka, course, seed, Duration::from_secs(seconds));
-        println!("{}: {verdict}", course.name);
         // What is sent twice was not confirmed before a kill; nothing kills a calm run, and transactions undo it.
-        if !verdict.is_good() || (!course.kills || course.is_exact) && verdict.doubled.lines > 0 {
-            failed += 1;
-        }
+        let has_failed = !verdict.is_good() || (!course.kills || course.is_exact) && verdict.doubled.lines > 0;
+        println!("{}{}: {verdict}", if has_failed { "FAILED " } else { "" }, course.name);
+        failed += u32::from(has_failed);
     }
     println!("{failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -118,7 +117,8 @@ fn scribble_alone(words: &[String]) -> ExitCode {
         return ExitCode::from(2);
     };
     std::fs::create_dir_all(dir).expect("the directory");
-    let mut scribble = Scribble::new(Path::new(dir), number("--files", 50) as usize, number("--seed", 1));
+    let mut scribble =
+        Scribble::new(Path::new(dir), number("--files", 50) as usize, number("--seed", 1), Memory::default());
     let end = Instant::now() + Duration::from_secs(number("--seconds", 10));
     while Instant::now() < end {
         scribble.step(true);
@@ -179,7 +179,8 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     let places = course.is_exact.then(|| kafka.create_topic_with("places", 2, &compact));
     let ground = Ground { kafka, dir, topic, places };
     std::fs::create_dir(ground.path("logs")).expect("a directory");
-    let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed));
+    let memory = if course.is_exact { Memory::default() } else { Memory::of(ground.path("data/ledger")) };
+    let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed, memory));
     let is_over = AtomicBool::new(false);
     let mut kills = Vec::new();
     std::thread::scope(|scope| {
@@ -189,9 +190,7 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
                 std::thread::sleep(REST);
             }
         });
-        // In transactions what was seen is remembered when a broker says so, and not at any known time.
-        let seen = |at| scribble.lock().expect("the writer").seen = Some(at).filter(|_| !course.is_exact);
-        let troubled = on_a_thread(|| trouble(&ground, course, &mut Dice(seed), Instant::now() + time, &seen));
+        let troubled = on_a_thread(|| trouble(&ground, course, &mut Dice(seed), Instant::now() + time));
         is_over.store(true, Ordering::Relaxed);
         kills = troubled.expect("the trouble goes through");
     });
@@ -206,20 +205,12 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     verdict
 }
 
-/// Kills, until the time is over; when they came, in milliseconds since the epoch. `seen` is told what a run has seen and remembered.
-fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant, seen: &dyn Fn(Instant)) -> Vec<i64> {
+/// Kills, until the time is over; when they came, in milliseconds since the epoch.
+fn trouble(ground: &Ground<'_>, course: &Course, dice: &mut Dice, end: Instant) -> Vec<i64> {
     let mut kills = Vec::new();
     let mut run = ground.start();
-    let mut canary = Canary::new(&ground.path("logs"), ground.path("data/ledger"));
     while Instant::now() < end {
-        let began = Instant::now();
-        let life = Duration::from_millis(100 + dice.below(4000));
-        while began.elapsed() < life {
-            std::thread::sleep(Duration::from_millis(50));
-            if let Some(at) = canary.look() {
-                seen(at);
-            }
-        }
+        std::thread::sleep(Duration::from_millis(100 + dice.below(4000)));
         let broker = 1 + dice.below(u64::from(course.brokers)) as u32;
         if course.stops_broker && dice.below(3) == 0 {
             ground.kafka.pause(broker);

@@ -2,15 +2,15 @@
 //! by copytruncate, deletes, and makes files anew with the same inode. Seeded, and every line has a number.
 //!
 //! Half of the files keep a name that the program follows when they are rotated. The others get one that it does not
-//! know: these are rotated only once it has seen them, for nobody can find a file that came and went unseen.
+//! know: these are rotated only once it remembers them, for nobody can find a file that came and went unseen.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
+use crate::memory::Memory;
 use crate::support::Dice;
 
 /// Longest line, beside its number.
@@ -22,8 +22,7 @@ pub struct Scribble {
     dice: Dice,
     sheets: Vec<Sheet>,
     pub counts: BTreeMap<&'static str, u64>,
-    /// The program has seen and remembered what was there at this moment.
-    pub seen: Option<Instant>,
+    memory: Memory,
 }
 
 /// One name with its files, one after the other.
@@ -35,11 +34,7 @@ struct Sheet {
     at: Option<u64>,
     open_line: bool,
     next: u64,
-    /// When the first bytes of its content stood there, or of the one before while there are none.
-    born: Instant,
-    is_empty: bool,
     content: Content,
-    is_known: bool,
     done: Vec<Content>,
 }
 
@@ -51,7 +46,7 @@ pub struct Content {
     pub first: u64,
     pub ends: Vec<u64>,
     pub fate: Fate,
-    /// The program had seen and remembered it before its end.
+    /// The program had sent lines of it before its end, and would have remembered that.
     pub was_known: bool,
 }
 
@@ -66,7 +61,8 @@ pub enum Fate {
 }
 
 impl Scribble {
-    pub fn new(dir: &Path, files: usize, seed: u64) -> Scribble {
+    /// `memory`: of the program that follows these files.
+    pub fn new(dir: &Path, files: usize, seed: u64, memory: Memory) -> Scribble {
         let sheet = |number: usize| Sheet {
             number,
             path: dir.join(format!("sheet{number:03}.log")),
@@ -74,21 +70,17 @@ impl Scribble {
             at: number.is_multiple_of(5).then_some(0),
             open_line: false,
             next: 0,
-            born: Instant::now(),
-            is_empty: true,
-            is_known: false,
             content: Content { sheet: number, ..Content::default() },
             done: Vec::new(),
         };
         let sheets = (0..files).map(sheet).collect();
-        Scribble { dir: dir.to_path_buf(), dice: Dice(seed), sheets, counts: BTreeMap::new(), seen: None }
+        Scribble { dir: dir.to_path_buf(), dice: Dice(seed), sheets, counts: BTreeMap::new(), memory }
     }
 
     /// One deed on one file. `may_destroy`: with cuts and deletions.
     pub fn step(&mut self, may_destroy: bool) {
         let number = self.dice.below(self.sheets.len() as u64) as usize;
         let sheet = &mut self.sheets[number];
-        sheet.is_known = self.seen.is_some_and(|seen| seen >= sheet.born);
         let deed = match self.dice.below(if may_destroy { 100 } else { 94 }) {
             0..60 => {
                 let lines = self.dice.below(8) + 1;
@@ -109,7 +101,7 @@ impl Scribble {
             }
             91..94 => {
                 let is_followed = number.is_multiple_of(2);
-                if !is_followed && !sheet.is_known {
+                if !is_followed && self.memory.place(&sheet.path).is_none() {
                     return;
                 }
                 let end =
@@ -119,11 +111,11 @@ impl Scribble {
             }
             94..97 => {
                 let to = self.dir.join(format!("sheet{number:03}.copy"));
-                sheet.copy_truncate(&to);
+                sheet.copy_truncate(&to, &mut self.memory);
                 "copytruncates"
             }
             _ => {
-                sheet.delete();
+                sheet.delete(&mut self.memory);
                 "deletions"
             }
         };
@@ -157,9 +149,6 @@ impl Sheet {
                 writer.write_all_at(bytes, *at).expect("written");
                 *at += bytes.len() as u64;
             }
-        }
-        if std::mem::take(&mut self.is_empty) {
-            self.born = Instant::now();
         }
     }
 
@@ -228,11 +217,12 @@ impl Sheet {
         self.content.ends.push(end);
     }
 
-    fn copy_truncate(&mut self, to: &Path) {
+    fn copy_truncate(&mut self, to: &Path, memory: &mut Memory) {
         if !self.path.exists() {
             return;
         }
         self.end_line();
+        self.content.was_known = memory.knows_content(&self.path);
         std::fs::copy(&self.path, to).expect("copied");
         OpenOptions::new().write(true).open(&self.path).expect("a log").set_len(0).expect("cut");
         // A writer that closes its file begins anew at the front, one that holds it leaves a hole.
@@ -242,11 +232,12 @@ impl Sheet {
         self.end_content_keeping_writer(Fate::Destroyed);
     }
 
-    fn delete(&mut self) {
+    fn delete(&mut self, memory: &mut Memory) {
         if !self.path.exists() {
             return;
         }
         self.end_line();
+        self.content.was_known = memory.knows_content(&self.path);
         std::fs::remove_file(&self.path).expect("removed");
         self.end_content(Fate::Destroyed);
     }
@@ -260,7 +251,6 @@ impl Sheet {
     fn end_content_keeping_writer(&mut self, fate: Fate) {
         let next = Content { sheet: self.number, first: self.next, ..Content::default() };
         let done = std::mem::replace(&mut self.content, next);
-        self.done.push(Content { fate, was_known: self.is_known, ..done });
-        self.is_empty = true;
+        self.done.push(Content { fate, ..done });
     }
 }
