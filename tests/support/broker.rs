@@ -19,6 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::{SOON, eventually, signal};
 
@@ -90,8 +91,13 @@ impl Kafka {
     pub fn create_topic_named(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
         let topic = config.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
-        let result = block_on(self.admin().create_topics([&topic], &options())).expect("create topic");
-        result.into_iter().for_each(|topic| drop(topic.expect("create topic")));
+        // A broker that has lost its controller for a moment, on a busy machine, cannot take a replica.
+        eventually(&format!("a broker takes {name}"), SOON, || {
+            let result = block_on(self.admin().create_topics([&topic], &options())).expect("create topic");
+            let refused = result.into_iter().find_map(Result::err).map(|(_, code)| code);
+            assert!(matches!(refused, None | Some(RDKafkaErrorCode::InvalidReplicationFactor)), "{name}: {refused:?}");
+            refused.is_none().then_some(())
+        });
         self.await_partitions(name, partitions);
     }
 
