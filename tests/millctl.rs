@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::support::{self, Mix, Part, Record, SOON, Said, Site, kafka, left_out, written};
+use crate::support::{self, Kafka, Mix, Part, Record, SOON, Said, Site, kafka, left_out, tool, written};
 
 /// The table's cells, row by row.
 fn cells(table: &str) -> Vec<Vec<String>> {
@@ -13,10 +13,7 @@ fn cells(table: &str) -> Vec<Vec<String>> {
 
 /// Topic, partition, current offset, end of log and lag as Kafka's own tool tells them of a group.
 fn described(group: &str) -> Vec<Vec<String>> {
-    let dir = kafka().dir().to_str().expect("a plain path");
-    let words = ["tool", "--dir", dir, "kafka-consumer-groups", "--describe", "--group", group];
-    let tool = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
-    let output = std::process::Command::new(tool).args(words).output().expect("tools/kafka");
+    let output = tool("tool", kafka().dir(), &["kafka-consumer-groups", "--describe", "--group", group]);
     let text = String::from_utf8(output.stdout).expect("text");
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let mut rows: Vec<Vec<String>> =
@@ -100,6 +97,31 @@ fn stored_offsets_are_told_while_brokers_are_away() {
     let said = site.millctl(&["offsets"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert_eq!(cells(&said.out), [["0", &topic, "0", "-", "-", "100", "-"]]);
+}
+
+/// With a single replica each, as on brokers whose disks are thought safe: the ends of the others are told.
+#[test]
+fn a_partition_without_a_leader_hides_no_other() {
+    if left_out(&[Part::Kafka]) {
+        return;
+    }
+    let kafka = Kafka::start(3);
+    let alone = ["--replica-assignment", "1,2,3", "--config", "min.insync.replicas=1"];
+    tool("tool", kafka.dir(), &[&["kafka-topics", "--create", "--topic", "alone"], &alone[..]].concat());
+    kafka.produce("alone", written(3, 3, 300).iter().map(Record::from));
+    let mut site = Site::new(kafka.bootstrap());
+    site.task("game", &["alone"], "");
+    assert!(site.start(&["--exit-at-end"]).wait(SOON).success(), "{}", site.log());
+    let ends: Vec<_> = kafka.watermarks("alone").iter().map(|(_, high)| high.to_string()).collect();
+    kafka.kill9(3);
+    site.awaited("it is known who leads nothing", SOON, || {
+        let said = site.millctl(&["offsets"]);
+        let rows = |row: &[String]| row[2..].join(" ");
+        let [zero, one, two] = [0, 1, 2].map(|partition| &ends[partition]);
+        let told = [format!("0 0 {zero} {zero} 0"), format!("1 0 {one} {one} 0"), format!("2 - - {two} -")];
+        let is_named = said.err.contains("alone/2 has no leader");
+        is_named.then(|| assert_eq!(cells(&said.out).iter().map(|row| rows(row)).collect::<Vec<_>>(), told, "{said:?}"))
+    });
 }
 
 #[test]

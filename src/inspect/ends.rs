@@ -1,13 +1,13 @@
 //! The ends of the logs in one cluster, asked until the deadline; what nobody answers stays open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::Stored;
 use crate::conf::config::Deliver;
 use crate::ctl::protocol::Offset;
 use crate::flow::cluster::{Cluster, Start};
-use crate::reader::kafka::{Catalog, FetchError};
+use crate::reader::kafka::{Catalog, FetchError, Partition};
 
 /// A task with its number and what is stored of it.
 pub type Task = (usize, Deliver, Stored);
@@ -59,15 +59,24 @@ impl Brokers {
         if there.as_ref().is_some_and(Vec::is_empty) {
             self.troubles.push(format!("topic {topic} does not exist"));
         }
-        let known = stored.next.keys().filter(|(name, _)| name == topic).map(|(_, partition)| *partition);
-        let partitions: BTreeSet<i32> = there.iter().flatten().copied().chain(known).collect();
-        let is_there = |partition: &i32| there.as_ref().is_some_and(|there| there.contains(partition));
+        let (led, idle): (Vec<_>, Vec<_>) = there.into_iter().flatten().partition(|partition| partition.has_leader);
+        for Partition { id, .. } in &idle {
+            self.troubles.push(format!("{topic}/{id} has no leader: no broker tells of it"));
+        }
+        let name = |partition: &Partition| (topic.as_str(), partition.id);
+        let next = |partition: i32| stored.next.get(&(topic.clone(), partition)).copied();
+        let asked: Vec<_> = led.iter().map(name).collect();
+        let ends = self.ask(|catalog| catalog.bounds(&asked)).unwrap_or_default();
+        let ends: HashMap<_, _> = asked.into_iter().map(|(_, id)| id).zip(ends).collect();
         let start = if stored.topics.contains(topic) { Start::Earliest } else { task.start };
+        let new: Vec<_> = led.iter().filter(|partition| next(partition.id).is_none()).map(name).collect();
+        let begins = self.ask(|catalog| catalog.resolve(&new, start)).unwrap_or_default();
+        let begins: HashMap<_, _> = new.into_iter().map(|(_, id)| id).zip(begins).collect();
+        let known = stored.next.keys().filter(|(name, _)| name == topic).map(|(_, partition)| *partition);
+        let partitions: BTreeSet<i32> = led.iter().chain(&idle).map(|partition| partition.id).chain(known).collect();
         let row = |partition: i32| {
-            let ends = if is_there(&partition) { self.ask(|catalog| catalog.bounds(topic, partition)) } else { None };
-            let current = stored.next.get(&(topic.clone(), partition)).copied();
-            let current = current.or_else(|| self.ask(|catalog| catalog.resolve(topic, partition, start)));
-            let (low, high) = (ends.map(|e| e.0), ends.map(|e| e.1));
+            let (low, high) = ends.get(&partition).copied().unzip();
+            let current = next(partition).or_else(|| begins.get(&partition).copied());
             Offset { task: task.name.clone(), topic: topic.clone(), partition, low, high, current }
         };
         partitions.into_iter().map(row).collect()

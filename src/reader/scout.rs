@@ -192,9 +192,10 @@ impl Scout {
 
     fn target(&self, topic: u16, partition: i32, target: Target) -> Result<Place, String> {
         let name = self.settings.topics.get(usize::from(topic)).map_or("", String::as_str);
+        let place = [(name, partition)];
         let offset = match target {
-            Target::Timestamp(ms) => self.catalog.resolve(name, partition, Start::Timestamp(ms)),
-            Target::Offset(offset) => match self.catalog.bounds(name, partition) {
+            Target::Timestamp(ms) => self.catalog.resolve(&place, Start::Timestamp(ms)).map(|offsets| offsets[0]),
+            Target::Offset(offset) => match self.catalog.bounds(&place).map(|bounds| bounds[0]) {
                 Ok((low, high)) if !(low..=high).contains(&offset) => {
                     return Err(format!("{name}/{partition} holds offsets {low} to {high}, not {offset}"));
                 }
@@ -226,9 +227,12 @@ impl Scout {
     fn tell_bounds(&mut self, report: &impl Fn(Found)) -> Result<(), FetchError> {
         let mut found = Vec::new();
         let mut failed = Ok(());
+        // One by one: one without a leader must not hold up the others.
         while let Some((topic, partition)) = self.unbounded.pop() {
-            match self.catalog.bounds(&self.settings.topics[usize::from(topic)], partition) {
-                Ok((low, high)) => found.push(Bounds { topic, partition, low, high }),
+            match self.catalog.bounds(&[(&self.settings.topics[usize::from(topic)], partition)]) {
+                Ok(bounds) => {
+                    found.extend(bounds.into_iter().map(|(low, high)| Bounds { topic, partition, low, high }))
+                }
                 Err(error) => {
                     // The others have their turn first.
                     self.unbounded.insert(0, (topic, partition));
@@ -254,20 +258,19 @@ impl Scout {
         let topics = self.settings.topics.iter().enumerate();
         for (topic, name) in topics.filter(|(_, name)| self.settings.wanted.contains(name)) {
             let partitions = self.catalog.partitions(name)?;
+            let partitions: Vec<_> = partitions.iter().map(|p| (topic as u16, p.id)).collect();
             if partitions.is_empty() {
                 missing.push(name.clone());
             } else {
-                let mine = self.known.iter().filter(|(t, p)| usize::from(*t) == topic && !partitions.contains(p));
+                let mine = self.known.iter().filter(|p| usize::from(p.0) == topic && !partitions.contains(p));
                 self.vanished.extend(mine);
             }
-            for partition in partitions {
-                if !self.known.contains(&(topic as u16, partition)) {
-                    let is_new = self.settings.new.contains(&(topic as u16));
-                    let start = if is_new { self.settings.start } else { Start::Earliest };
-                    let offset = self.catalog.resolve(name, partition, start)?;
-                    begins.push(Place { topic: topic as u16, partition, offset });
-                }
-            }
+            // All of a topic or none: one without a leader would not begin where `start` says.
+            let unknown: Vec<_> = partitions.into_iter().filter(|p| !self.known.contains(p)).collect();
+            let is_new = self.settings.new.contains(&(topic as u16));
+            let start = if is_new { self.settings.start } else { Start::Earliest };
+            let offsets = self.catalog.resolve(&self.names(&unknown), start)?;
+            begins.extend(places(&unknown, offsets));
         }
         self.settings.new.clear();
         self.known.extend(begins.iter().map(|p| (p.topic, p.partition)));
@@ -276,32 +279,30 @@ impl Scout {
         }
         if missing.is_empty() && !self.complete {
             if self.settings.want_ends {
-                report(Found::Ends(self.ends()?));
+                report(Found::Ends(places(&self.wanted(), self.ends()?).collect()));
             }
             self.complete = true;
             self.gauge.complete.store(true, Ordering::Relaxed);
             report(Found::Complete);
         }
-        let places: Vec<_> = self.wanted().map(|p| (self.settings.topics[usize::from(p.0)].as_str(), p.1)).collect();
-        if let Ok(ends) = self.catalog.ends(&places) {
-            *lock(&self.gauge.ends) = self.wanted().copied().zip(ends).filter_map(|(p, end)| Some((p, end?))).collect();
+        if let Ok(ends) = self.ends() {
+            *lock(&self.gauge.ends) = self.wanted().into_iter().zip(ends).collect();
         }
         Ok(missing)
     }
 
     /// The partitions that the task reads.
-    fn wanted(&self) -> impl Iterator<Item = &(u16, i32)> {
+    fn wanted(&self) -> Vec<(u16, i32)> {
         let wanted = |p: &&(u16, i32)| self.settings.wanted.contains(&self.settings.topics[usize::from(p.0)]);
-        self.known.iter().filter(move |p| wanted(p) && !self.vanished.contains(p))
+        self.known.iter().filter(|p| wanted(p) && !self.vanished.contains(p)).copied().collect()
     }
 
-    fn ends(&self) -> Result<Vec<Place>, FetchError> {
-        let end = |(topic, partition): &(u16, i32)| {
-            let name = &self.settings.topics[usize::from(*topic)];
-            let (_, offset) = self.catalog.bounds(name, *partition)?;
-            Ok(Place { topic: *topic, partition: *partition, offset })
-        };
-        self.wanted().map(end).collect()
+    fn ends(&self) -> Result<Vec<i64>, FetchError> {
+        self.catalog.ends(&self.names(&self.wanted()))
+    }
+
+    fn names(&self, partitions: &[(u16, i32)]) -> Vec<(&str, i32)> {
+        partitions.iter().map(|p| (self.settings.topics[usize::from(p.0)].as_str(), p.1)).collect()
     }
 
     fn named(&self, place: &Place) -> From<'_> {
@@ -337,4 +338,10 @@ impl Scout {
         lock(&self.gauge.trouble).clone_from(&now);
         self.trouble = now;
     }
+}
+
+fn places(partitions: &[(u16, i32)], offsets: Vec<i64>) -> impl Iterator<Item = Place> {
+    let place =
+        |((topic, partition), offset): (&(u16, i32), i64)| Place { topic: *topic, partition: *partition, offset };
+    partitions.iter().zip(offsets).map(place)
 }

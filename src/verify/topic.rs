@@ -42,11 +42,9 @@ impl<'a> Topic<'a> {
         }
         let catalog = Catalog::open(&deliver.cluster, &deliver.group_id)?;
         let names: Vec<String> = cut.topics.iter().map(|topic| topic.name.clone()).collect();
-        let mut begins = Vec::new();
-        for source in cut.partitions() {
-            let begin = catalog.resolve(cut.topic_name(source.topic), source.partition, deliver.start)?;
-            begins.push(begin.min(source.next));
-        }
+        let places: Vec<_> = cut.partitions().map(|s| (cut.topic_name(s.topic), s.partition)).collect();
+        let begins = catalog.resolve(&places, deliver.start)?;
+        let begins = begins.into_iter().zip(cut.partitions()).map(|(begin, s)| begin.min(s.next)).collect();
         let (cluster, group_id, sources) =
             (&deliver.cluster, deliver.group_id.as_str(), cut.partitions().copied().collect());
         Ok(Topic { cluster, group_id, names, sources, begins, rules, parked })

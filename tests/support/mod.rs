@@ -24,7 +24,7 @@ mod web;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub use broker::{Kafka, cluster};
+pub use broker::{Kafka, cluster, tool};
 pub use checker::{Checker, Order, Verdict, mark};
 pub use control::Said;
 pub use dice::Dice;

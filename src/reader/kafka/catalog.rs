@@ -1,6 +1,7 @@
 //! The questions that are not the hot road: which partitions there are, where they begin and end, and the group's
 //! offsets.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rdkafka::bindings as rd;
@@ -40,6 +41,14 @@ impl Identity {
     }
 }
 
+/// A partition of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    pub id: i32,
+    /// Some broker can tell of it.
+    pub has_leader: bool,
+}
+
 impl Catalog {
     /// # Errors
     /// librdkafka refuses a setting.
@@ -60,7 +69,7 @@ impl Catalog {
     ///
     /// # Errors
     /// No broker answers, or it refuses.
-    pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, FetchError> {
+    pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, FetchError> {
         let failed = |source| FetchError::Request { deed: format!("ask for topic {topic}"), source };
         let answer = self.consumer.fetch_metadata(Some(topic), self.patience).map_err(failed)?;
         let Some(found) = answer.topics().iter().find(|t| t.name() == topic) else { return Ok(Vec::new()) };
@@ -69,7 +78,7 @@ impl Catalog {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(Vec::new()),
             Some(error) => return Err(failed(KafkaError::MetadataFetch(error))),
         }
-        Ok(found.partitions().iter().map(|p| p.id()).collect())
+        Ok(found.partitions().iter().map(|p| Partition { id: p.id(), has_leader: p.leader() >= 0 }).collect())
     }
 
     /// The ids of the cluster and of these topics.
@@ -113,53 +122,64 @@ impl Catalog {
         }
     }
 
-    /// First offset, and the end that a read_committed reader reaches.
+    /// Of each partition the first offset, and the end that a read_committed reader reaches.
     ///
     /// # Errors
-    /// No broker answers, or it refuses.
-    pub fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), FetchError> {
-        let failed = |source| FetchError::Request { deed: format!("ask for the ends of {topic}/{partition}"), source };
-        self.consumer.fetch_watermarks(topic, partition, self.patience).map_err(failed)
+    /// No broker answers, or it refuses; of a partition without a leader nobody does.
+    pub fn bounds(&self, places: &[(&str, i32)]) -> Result<Vec<(i64, i64)>, FetchError> {
+        let (lows, highs) = (self.all(places, Offset::Beginning)?, self.ends(places)?);
+        Ok(lows.into_iter().zip(highs).collect())
     }
 
-    /// The ends of many partitions in one question to each broker, in their order; `None` where nobody tells.
+    /// The ends alone.
     ///
     /// # Errors
-    /// No broker answers.
-    pub fn ends(&self, places: &[(&str, i32)]) -> Result<Vec<Option<i64>>, FetchError> {
-        let failed = |source| FetchError::Request { deed: "ask for the ends of partitions".into(), source };
-        let mut ask = TopicPartitionList::new();
+    /// As [`Self::bounds`].
+    pub fn ends(&self, places: &[(&str, i32)]) -> Result<Vec<i64>, FetchError> {
+        self.all(places, Offset::End)
+    }
+
+    /// The offset that `start` means in each partition.
+    ///
+    /// # Errors
+    /// As [`Self::bounds`].
+    pub fn resolve(&self, places: &[(&str, i32)], start: Start) -> Result<Vec<i64>, FetchError> {
+        let ms = match start {
+            Start::Earliest => return self.all(places, Offset::Beginning),
+            Start::Latest => return self.ends(places),
+            Start::Timestamp(ms) => ms,
+        };
+        // Asked first: what comes in between is not passed over.
+        let ends = self.ends(places)?;
+        let found = self.offsets(places, Offset::Offset(ms))?;
+        Ok(found.into_iter().zip(ends).map(|(found, end)| found.unwrap_or(end)).collect())
+    }
+
+    fn all(&self, places: &[(&str, i32)], what: Offset) -> Result<Vec<i64>, FetchError> {
+        let none = |place| untold(&[place], KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset));
+        let found = self.offsets(places, what)?.into_iter().zip(places);
+        found.map(|(offset, place)| offset.ok_or_else(|| none(*place))).collect()
+    }
+
+    /// One question to each broker: of each partition, in their order, the first record at or after a time, or with
+    /// [`Offset::Beginning`] and [`Offset::End`] what these are. `None`: there is no such record.
+    fn offsets(&self, places: &[(&str, i32)], what: Offset) -> Result<Vec<Option<i64>>, FetchError> {
+        let failed = |source| untold(places, source);
+        let mut ask = TopicPartitionList::with_capacity(places.len());
         for (topic, partition) in places {
-            ask.add_partition_offset(topic, *partition, Offset::End).map_err(failed)?;
+            ask.add_partition_offset(topic, *partition, what).map_err(failed)?;
         }
         if places.is_empty() {
             return Ok(Vec::new());
         }
         let answer = self.consumer.offsets_for_times(ask, self.patience).map_err(failed)?;
-        let end = |(topic, partition): &(&str, i32)| match answer.find_partition(topic, *partition)?.offset() {
-            Offset::Offset(offset) => Some(offset),
+        let told = answer.elements();
+        let told: HashMap<_, _> = told.iter().map(|p| ((p.topic(), p.partition()), p.offset())).collect();
+        let offset = |place: &(&str, i32)| match told.get(place) {
+            Some(Offset::Offset(offset)) => Some(*offset),
             _ => None,
         };
-        Ok(places.iter().map(end).collect())
-    }
-
-    /// The offset that `start` means.
-    ///
-    /// # Errors
-    /// No broker answers, or it refuses.
-    pub fn resolve(&self, topic: &str, partition: i32, start: Start) -> Result<i64, FetchError> {
-        let (low, high) = self.bounds(topic, partition)?;
-        let Start::Timestamp(ms) = start else {
-            return Ok(if start == Start::Earliest { low } else { high });
-        };
-        let failed = |source| FetchError::Request { deed: format!("ask {topic}/{partition} for a time"), source };
-        let mut ask = TopicPartitionList::new();
-        ask.add_partition_offset(topic, partition, Offset::Offset(ms)).map_err(failed)?;
-        let answer = self.consumer.offsets_for_times(ask, self.patience).map_err(failed)?;
-        match answer.find_partition(topic, partition).map(|p| p.offset()) {
-            Some(Offset::Offset(offset)) => Ok(offset),
-            _ => Ok(high),
-        }
+        Ok(places.iter().map(offset).collect())
     }
 
     /// Commits offsets to the group, so that every lag tool sees them. librdkafka's own waiting call has no end while
@@ -187,6 +207,14 @@ impl Catalog {
             source: KafkaError::ConsumerCommit(error.into()),
         })
     }
+}
+
+/// These partitions' offsets are not told.
+fn untold(places: &[(&str, i32)], source: KafkaError) -> FetchError {
+    let more = places.len().saturating_sub(1);
+    let of = places.first().map(|(topic, partition)| format!("{topic}/{partition}")).unwrap_or_default();
+    let of = if more > 0 { format!("{of} and {more} partitions more") } else { of };
+    FetchError::Request { deed: format!("ask for offsets of {of}"), source }
 }
 
 /// What `read` takes from the next event of the queue.

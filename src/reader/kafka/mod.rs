@@ -16,7 +16,7 @@ use crate::flow::cluster::Cluster;
 use crate::flow::record::Record;
 pub use crate::flow::record::{From, Item};
 
-pub use catalog::{Catalog, Identity};
+pub use catalog::{Catalog, Identity, Partition};
 
 /// Messages of one batch.
 const BATCH_MESSAGES: usize = 1024;
