@@ -6,7 +6,9 @@ use crate::support::{Codec, Mix, Part, Record, Site, eventually, kafka, left_out
 
 const LONG: Duration = Duration::from_secs(600);
 /// What the README promises for 6 partitions, in MiB.
-const PROMISED: [(&str, u64); 2] = [("native", 128), ("librdkafka", 256)];
+const PROMISED_MIB: u64 = 128;
+/// The same where librdkafka fetches.
+const LIBRDKAFKA_MIB: u64 = 256;
 
 #[test]
 fn a_backlog_of_six_partitions_fits_the_promised_memory() {
@@ -17,7 +19,7 @@ fn a_backlog_of_six_partitions_fits_the_promised_memory() {
     let topic = kafka.create_topic("memory", 6);
     let made: Vec<_> = Mix::new(7, 6).take(400_000).collect();
     kafka.produce(&topic, made.iter().map(Record::from));
-    for (fetch, promised_mib) in PROMISED {
+    for (fetch, promised_mib) in [("native", PROMISED_MIB), ("librdkafka", LIBRDKAFKA_MIB)] {
         let mut site = Site::new(kafka.bootstrap());
         site.task("game", &[&topic], &format!("fetch = {fetch:?}"));
         let peak_mib = peak_mib(&site);
@@ -67,6 +69,5 @@ fn a_compression_bomb_is_bounded_by_what_a_fetch_may_bring() {
     let peak_mib = peak_mib(&site);
     assert_eq!(site.told("game").run.written, 3 * RECORDS as u64);
     println!("peak resident memory: {peak_mib} MiB");
-    let [(_, promised_mib), _] = PROMISED;
-    assert!(peak_mib < promised_mib, "{peak_mib} MiB at the peak");
+    assert!(peak_mib < PROMISED_MIB, "{peak_mib} MiB at the peak");
 }

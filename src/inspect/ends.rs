@@ -54,26 +54,33 @@ impl Brokers {
         }
     }
 
+    /// The answer for each of a topic's partitions; none of them without one.
+    fn ask_of<T>(
+        &mut self,
+        places: Vec<(&str, i32)>,
+        question: impl FnOnce(&Catalog, &[(&str, i32)]) -> Result<Vec<T>, FetchError>,
+    ) -> HashMap<i32, T> {
+        let answers = self.ask(|catalog| question(catalog, &places)).unwrap_or_default();
+        places.iter().map(|(_, partition)| *partition).zip(answers).collect()
+    }
+
     fn rows(&mut self, task: &Deliver, topic: &String, stored: &Stored) -> Vec<Offset> {
         let there = self.ask(|catalog| catalog.partitions(topic));
         if there.as_ref().is_some_and(Vec::is_empty) {
             self.troubles.push(format!("topic {topic} does not exist"));
         }
-        let (led, idle): (Vec<_>, Vec<_>) = there.into_iter().flatten().partition(|partition| partition.has_leader);
-        for Partition { id, .. } in &idle {
+        let there = there.unwrap_or_default();
+        for Partition { id, .. } in there.iter().filter(|partition| !partition.has_leader) {
             self.troubles.push(format!("{topic}/{id} has no leader: no broker tells of it"));
         }
-        let name = |partition: &Partition| (topic.as_str(), partition.id);
         let next = |partition: i32| stored.next.get(&(topic.clone(), partition)).copied();
-        let asked: Vec<_> = led.iter().map(name).collect();
-        let ends = self.ask(|catalog| catalog.bounds(&asked)).unwrap_or_default();
-        let ends: HashMap<_, _> = asked.into_iter().map(|(_, id)| id).zip(ends).collect();
         let start = if stored.topics.contains(topic) { Start::Earliest } else { task.start };
-        let new: Vec<_> = led.iter().filter(|partition| next(partition.id).is_none()).map(name).collect();
-        let begins = self.ask(|catalog| catalog.resolve(&new, start)).unwrap_or_default();
-        let begins: HashMap<_, _> = new.into_iter().map(|(_, id)| id).zip(begins).collect();
+        let led = there.iter().filter(|partition| partition.has_leader).map(|partition| (topic.as_str(), partition.id));
+        let ends = self.ask_of(led.clone().collect(), Catalog::bounds);
+        let new = led.filter(|(_, partition)| next(*partition).is_none()).collect();
+        let begins = self.ask_of(new, |catalog, new| catalog.resolve(new, start));
         let known = stored.next.keys().filter(|(name, _)| name == topic).map(|(_, partition)| *partition);
-        let partitions: BTreeSet<i32> = led.iter().chain(&idle).map(|partition| partition.id).chain(known).collect();
+        let partitions: BTreeSet<i32> = there.iter().map(|partition| partition.id).chain(known).collect();
         let row = |partition: i32| {
             let (low, high) = ends.get(&partition).copied().unzip();
             let current = next(partition).or_else(|| begins.get(&partition).copied());

@@ -229,10 +229,9 @@ impl Scout {
         let mut failed = Ok(());
         // One by one: one without a leader must not hold up the others.
         while let Some((topic, partition)) = self.unbounded.pop() {
-            match self.catalog.bounds(&[(&self.settings.topics[usize::from(topic)], partition)]) {
-                Ok(bounds) => {
-                    found.extend(bounds.into_iter().map(|(low, high)| Bounds { topic, partition, low, high }))
-                }
+            let place = [(self.settings.topics[usize::from(topic)].as_str(), partition)];
+            match self.catalog.bounds(&place).map(|bounds| bounds[0]) {
+                Ok((low, high)) => found.push(Bounds { topic, partition, low, high }),
                 Err(error) => {
                     // The others have their turn first.
                     self.unbounded.insert(0, (topic, partition));

@@ -226,7 +226,8 @@ fn keep(store: &Store, lease: &Lease, changes: &Receiver<Changes>) {
     }
 }
 
-fn position_key(task: &str, id: &str) -> String {
+/// The ledger's key of one file's place; of all of them the beginning, with an empty `id`.
+pub fn position_key(task: &str, id: &str) -> String {
     format!("tail/{task}/{id}")
 }
 

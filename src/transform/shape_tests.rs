@@ -273,8 +273,7 @@ fn of_many_members_none_is_lost() {
         let logs = format!(r#"{{"id":1,{},"gone":2,"null":null,"m5":-5}}"#, members.join(","));
         let text = format!(r#"{{"headers":{{"log_name":"a","app_id":24}},"logs":{logs}}}"#);
         let expected = format!(r#""properties":{{"id":1,{},"#, members.join(",").replace("\"m5\":5", "\"m5\":-5"));
-        for way in [Way::Best, Way::Portable, Way::General] {
-            let mut transformer = Transformer::with(Options::default(), way);
+        for mut transformer in in_each_way() {
             for _ in 0..3 {
                 let End::Line(line, _) = bench.run_in(&mut transformer, text.as_bytes(), 0) else { panic!("{count}") };
                 assert!(line.contains(&expected) && !line.contains("gone") && !line.contains("null"), "{line}");

@@ -179,7 +179,7 @@ fn run(kafka: &Kafka, course: &Course, seed: u64, time: Duration) -> Verdict {
     let places = course.is_exact.then(|| kafka.create_topic_with("places", 2, &compact));
     let ground = Ground { kafka, dir, topic, places };
     std::fs::create_dir(ground.path("logs")).expect("a directory");
-    let memory = if course.is_exact { Memory::default() } else { Memory::of(ground.path("data/ledger")) };
+    let memory = Memory::of(ground.path("data/ledger"));
     let scribble = Mutex::new(Scribble::new(&ground.path("logs"), FILES, seed, memory));
     let is_over = AtomicBool::new(false);
     let mut kills = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use logmill::ledger::store::Store;
 use logmill::sys::follow;
 use logmill::tail::cursor::{Mark, Place};
-use logmill::tail::positions::Position;
+use logmill::tail::positions::{Position, position_key};
 
 /// The ledger of a program that runs or not. In transactions places are kept elsewhere: then it knows of none.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Memory {
             self.store = Store::open_to_read(&self.ledger).ok();
         }
         let id = follow::file_id(path).ok()?;
-        let kept = self.store.as_ref()?.with_prefix(&format!("tail/collect/{}", id.hex())).ok()?;
+        let kept = self.store.as_ref()?.with_prefix(&position_key("collect", &id.hex())).ok()?;
         Some(Position::parse(&kept.first()?.1).expect("a place").place)
     }
 
